@@ -1,1 +1,24 @@
+"""Observers: copies of a connection's bytes in, facts about its exchanges out (no I/O, no clock)."""
 
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from sse_tap.observe.facts import Fact
+
+type Side = Literal["client", "server"]
+type How = Literal["eof", "reset", "timeout", "stopped"]
+type Facts = list[tuple[int, Fact]]
+
+
+class Observer(Protocol):
+    """What both HTTP/1 and HTTP/2 observers offer; times are absolute monotonic ns. Never raises."""
+
+    def client_data(self, t: int, data: bytes) -> Facts:
+        """Bytes the client sent."""
+
+    def server_data(self, t: int, read: int, data: bytes, queued: int = 0) -> Facts:
+        """Bytes the server sent, in the tap's `read`; `queued`: bytes the client had not taken."""
+
+    def closed(self, t: int, side: Side, how: How) -> Facts:
+        """One side closed its half (`eof`), or the connection ended otherwise."""
