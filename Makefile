@@ -1,0 +1,51 @@
+# `make demo` and `make test` need python3 and pip and do the rest themselves. ARGS reaches the command:
+# make test ARGS="-k hops -x"
+
+BIN := .venv/bin
+export PYTHON
+
+.PHONY: help demo test lint types format check bench matrix snapshots wheel clean
+
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' Makefile | expand -t 18
+
+demo: .venv/stamp ## the whole story on this machine, in seconds
+	@$(BIN)/sse-tap demo $(ARGS)
+
+test: .venv/stamp ## every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/stamp ## ruff: lint and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+
+types: .venv/stamp ## mypy, strict
+	@$(BIN)/mypy
+
+check: lint types test ## lint, types and tests
+
+format: .venv/stamp ## put the source into ruff's format
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format --quiet .
+
+ifneq ($(wildcard benchmarks/bench.py),)
+bench: .venv/stamp ## what the tap costs, measured
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
+endif
+
+ifneq ($(wildcard benchmarks/matrix.py),)
+matrix: .venv/stamp ## what proxies do to a stream, measured
+	@$(BIN)/python benchmarks/matrix.py $(ARGS)
+endif
+
+snapshots: .venv/stamp ## draw the tests' pictures anew (then look at the difference)
+	@SSE_TAP_SNAPSHOTS=write $(BIN)/python -m pytest -q -k snapshot $(ARGS)
+
+wheel: .venv/stamp ## build dist/*.whl
+	@rm -rf dist && $(BIN)/python -m pip wheel -qq --no-deps -w dist . && ls dist/*.whl
+
+clean: ## remove what the others made
+	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/stamp: pyproject.toml hatch_build.py .ci/setup
+	@.ci/setup
