@@ -1,0 +1,252 @@
+"""Who may import what: the walls of the house. And each test mirrors a source."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "sse_tap").rglob("*.py"))
+SOURCE_OF = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCES
+}
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+# Bytes in, values out: what these compute must not depend on a clock, a file or a socket.
+CORE = frozenset(
+    {
+        *("causes", "content", "correlate", "decoding", "findings", "hops", "lanes", "ndjson", "observe"),
+        *("hostheader", "redact", "sse", "text", "timing", "trace"),
+    }
+)
+DOES_IO = frozenset(
+    {
+        *("asyncio", "concurrent", "http", "logging", "multiprocessing", "os", "pathlib", "queue", "random"),
+        *("selectors", "shutil", "signal", "socket", "socketserver", "ssl", "subprocess", "tempfile"),
+        *("threading", "time", "urllib.request"),
+    }
+)
+# What judges and shows traces, and so has no place in mitmproxy's process while it records.
+EVALUATING = frozenset(
+    {
+        "causes",
+        "correlate",
+        "demo",
+        "findings",
+        "hops",
+        "lanes",
+        "live",
+        "play",
+        "probe",
+        "replay",
+        "timeline",
+    }
+)
+MAY_IMPORT_RICH = ("cli", "demo", "live", "play", "timeline")
+
+# Sources without a test file of their own, and why.
+WITHOUT_TEST = {
+    "__init__.py": "holds the version and nothing else",
+    "trace.py": "plain records; what they compute is tested through test_tracefile and test_timing",
+    "observe/facts.py": "plain records",
+    "tap/script.py": "loaded by mitmproxy in test_startup",
+    "cli/__main__.py": "one line",
+    "__main__.py": "one line",
+}
+# Test files without a source of their own name.
+WITHOUT_SOURCE = {
+    "test_import_law.py": "about all sources",
+    "test_packaging.py": "about hatch_build.py and pyproject.toml",
+    "test_startup.py": "sse_tap/_startup.py",
+}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def part_of(path: Path) -> str:
+    """The part of the house a source stands in: its folder or file below sse_tap, without .py."""
+    return path.relative_to(ROOT / "sse_tap").parts[0].removesuffix(".py")
+
+
+def in_parts(parts: Collection[str]) -> list[Path]:
+    return [path for path in SOURCES if part_of(path) in parts]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module a source names in an import, anywhere in it; `from a import b` gives a and a.b."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{relative(path)}:{node.lineno}: import by the full name"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and _calls(node, "import_module", "__import__"):
+            yield from (str(arg.value) for arg in node.args[:1] if isinstance(arg, ast.Constant))
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes(), filename=str(path))
+
+
+def _calls(node: ast.Call, *names: str) -> bool:
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return name in names
+
+
+def top_levels(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+def own_parts(path: Path) -> set[str]:
+    """The parts of the house that a source imports."""
+    names = (name.split(".") for name in imports(path))
+    return {
+        name[1] for name in names if name[0] == "sse_tap" and len(name) > 1 and not name[1].startswith("__")
+    }
+
+
+def modules_of(distributions: Iterable[str]) -> set[str]:
+    wanted = {re.sub(r"[-_.]+", "-", name).lower() for name in distributions}
+    found = packages_distributions().items()
+    return {
+        module for module, owners in found if wanted & {re.sub(r"[-_.]+", "-", o).lower() for o in owners}
+    }
+
+
+def dependencies_of(distribution: str) -> set[str]:
+    """A distribution's requirements and theirs in turn, by name, as far as installed; extras left out."""
+    found: set[str] = set()
+    waiting = [distribution]
+    while waiting:
+        with suppress(PackageNotFoundError):
+            wanted = (text for text in requires(waiting.pop()) or () if "extra ==" not in text)
+            fresh = {re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in wanted} - found
+            found |= fresh
+            waiting += fresh
+    return found
+
+
+def recording() -> list[Path]:
+    """What runs in mitmproxy's process while it records: all that the addon's script reaches."""
+    waiting = [ROOT / "sse_tap" / "tap" / "script.py", ROOT / "sse_tap" / "_startup.py"]
+    found: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += (SOURCE_OF[name] for name in imports(path) if name in SOURCE_OF)
+    return sorted(found)
+
+
+def offenders(paths: Iterable[Path], forbidden: frozenset[str]) -> list[str]:
+    return [f"{relative(path)}: {bad}" for path in paths for bad in sorted(set(imports(path)) & forbidden)]
+
+
+def users_of(package: str) -> list[Path]:
+    return [path for path in SOURCES if package in top_levels(path)]
+
+
+def test_the_walk_sees_the_sources() -> None:
+    assert {part_of(path) for path in SOURCES} >= {"sse", "tap", "trace", "cli"}
+    assert "mitmproxy" not in top_levels(ROOT / "sse_tap" / "sse.py")
+    assert {"re", "unicodedata"} <= top_levels(ROOT / "sse_tap" / "text.py")
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"), [("mitmproxy", ("tap",)), ("click", ("cli",)), ("rich", MAY_IMPORT_RICH)]
+)
+def test_a_package_is_imported_only_where_it_belongs(package: str, allowed: tuple[str, ...]) -> None:
+    assert [relative(path) for path in users_of(package) if part_of(path) not in allowed] == []
+
+
+def test_the_core_does_no_input_or_output_and_has_no_clock() -> None:
+    assert offenders(in_parts(CORE), DOES_IO) == []
+
+
+def test_the_core_neither_prints_nor_opens() -> None:
+    calls = [
+        f"{relative(path)}:{node.lineno}"
+        for path in in_parts(CORE)
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("print", "open")
+    ]
+    assert calls == []
+
+
+def test_the_core_knows_only_the_core() -> None:
+    outside = {f"{relative(path)}: {part}" for path in in_parts(CORE) for part in own_parts(path) - CORE}
+    assert outside == set()
+
+
+def test_recording_needs_nothing_beyond_what_mitmproxy_brings() -> None:
+    allowed = sys.stdlib_module_names | modules_of({"mitmproxy", *dependencies_of("mitmproxy")}) | {"sse_tap"}
+    found = {f"{relative(path)}: {name}" for path in recording() for name in top_levels(path) - allowed}
+    assert found == set()
+
+
+def test_recording_reaches_the_parsers_and_none_of_the_evaluating_side() -> None:
+    parts = {part_of(path) for path in recording()}
+    assert parts >= {"observe", "trace", "tap"}
+    assert parts & EVALUATING == set()
+
+
+def test_every_import_is_declared() -> None:
+    allowed = sys.stdlib_module_names | modules_of(dependencies_of("sse-tap")) | {"sse_tap"}
+    assert {f"{relative(path)}: {name}" for path in SOURCES for name in top_levels(path) - allowed} == set()
+
+
+def test_only_the_command_line_and_the_demo_use_the_command_line() -> None:
+    users = [relative(path) for path in SOURCES if "cli" in own_parts(path) and part_of(path) != "cli"]
+    assert [path for path in users if path != "sse_tap/__main__.py"] == []
+
+
+def test_no_module_beside_the_addon_script_hides_another() -> None:
+    """mitmproxy puts a script's folder first on sys.path while it loads it."""
+    names = {path.stem for path in (ROOT / "sse_tap" / "tap").glob("*.py")}
+    assert names & (sys.stdlib_module_names | set(packages_distributions())) == set()
+
+
+def _is_plain_init(path: Path) -> bool:
+    """An `__init__.py` that defines nothing."""
+    body = parsed(path).body
+    return path.name == "__init__.py" and not any(isinstance(n, ast.FunctionDef | ast.ClassDef) for n in body)
+
+
+def test_each_source_has_its_test_or_a_reason() -> None:
+    tests = {path.relative_to(ROOT / "tests").as_posix() for path in TESTS}
+    for path in SOURCES:
+        name = path.relative_to(ROOT / "sse_tap").as_posix()
+        folder, _, file = name.rpartition("/")
+        mirror = f"{folder}/test_{file.replace('__', '').lstrip('_')}".lstrip("/")
+        assert mirror in tests or name in WITHOUT_TEST or _is_plain_init(path), (
+            f"{name} has no tests/{mirror}"
+        )
+
+
+def test_each_test_has_its_source_or_a_reason() -> None:
+    for path in TESTS:
+        name = path.relative_to(ROOT / "tests").as_posix()
+        if name.startswith("stack/") or name in WITHOUT_SOURCE:
+            continue
+        source = ROOT / "sse_tap" / name.replace("test_", "", 1)
+        assert source.exists() or source.with_suffix("").is_dir(), f"tests/{name} mirrors no source"
+
+
+def test_the_lists_of_exceptions_name_what_exists() -> None:
+    optional = {"__main__.py", "cli/__main__.py"}
+    gone = [name for name in WITHOUT_TEST if name not in optional and not (ROOT / "sse_tap" / name).exists()]
+    assert gone + [name for name in WITHOUT_SOURCE if not (ROOT / "tests" / name).exists()] == []
