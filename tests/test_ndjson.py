@@ -23,7 +23,7 @@ def test_cr_before_lf_belongs_to_the_line_end() -> None:
 
 
 def test_lone_cr_and_unicode_line_separators_end_nothing() -> None:
-    assert fed("a\rb\u2028c\x85\n".encode()) == ([Line("a\rb\u2028c\x85", 9)], b"")
+    assert fed("a\rb\u2028c\x85\n".encode()) == ([Line("a\rb\u2028c\x85", 10)], b"")
 
 
 def test_blank_lines_are_passed_over_and_counted_in_ends() -> None:

@@ -1,0 +1,131 @@
+"""What a model said, taken out of one event's data or one NDJSON line.
+
+Content is text for the reader of the answer: no roles, usage, reasoning, tool calls or closing
+copies of a text that was streamed already. Data comes from strangers: the look is bounded, and
+nothing raises.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+DONE = "[DONE]"
+# Longer data is not looked into: JSON of many empty lists takes some thirty times its length in memory.
+MAX_DATA = 1024 * 1024
+
+# Every shape below ends in a non-empty string under one of these keys; a search costs a tenth of a parse.
+_MAYBE_TEXT = re.compile(r'"(?:content|text|delta|response|token)"\s*:\s*"[^"]')
+_SURROGATES = re.compile("[\ud800-\udfff]")
+# Types whose `delta`, `text` or `content` is not answer text: reasoning, arguments of tools, closing copies.
+_OTHER_TYPE = re.compile(
+    r"reason|think|thought|tool|func|arg|transcript|code|error|done|complete|end$|stop", re.I
+)
+
+
+def is_done(data: str) -> bool:
+    """Whether the data is OpenAI's closing `[DONE]`."""
+    return data.strip() == DONE if len(data) < 64 else False
+
+
+def text_of(data: str) -> str | None:
+    """The model text that `data` carries, never empty; None where it carries none. Never raises.
+
+    Known shapes: chat completions, completions and responses of OpenAI, messages of Anthropic,
+    Gemini, Ollama, Cohere, LangChain and LangGraph, the AI SDK, and plain objects with a `content`,
+    `text`, `token` or `delta`. Lone surrogates become U+FFFD, so that the text can be encoded.
+    """
+    if len(data) > MAX_DATA or not _MAYBE_TEXT.search(data):
+        return None
+    try:
+        text = _of_value(json.loads(data))
+    except (ValueError, RecursionError):
+        return None
+    return _SURROGATES.sub("\ufffd", text) or None
+
+
+def _of_value(value: Any) -> str:
+    """LangGraph's `messages` mode sends `[chunk, metadata]`."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    if not isinstance(value, dict) or _of_other_type(value):
+        return ""
+    for key, read in _READERS.items():
+        if key in value and (text := read(value[key])):
+            return text
+    return ""
+
+
+def _of_other_type(value: Mapping[str, Any]) -> bool:
+    kind = value.get("type")
+    return isinstance(kind, str) and _OTHER_TYPE.search(kind) is not None
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _parts(value: Any) -> str:
+    """Content is a string, or a list of parts of which those with a `text` count (no thoughts)."""
+    if not isinstance(value, list):
+        return _string(value)
+    return "".join(
+        part if isinstance(part, str) else _string(part.get("text"))
+        for part in value
+        if isinstance(part, str)
+        or (isinstance(part, dict) and not part.get("thought") and not _of_other_type(part))
+    )
+
+
+def _content(value: Any) -> str:
+    """A string, parts, an object with parts (Gemini), or one part (Cohere)."""
+    if isinstance(value, dict):
+        return _parts(value.get("parts")) or _string(value.get("text"))
+    return _parts(value)
+
+
+def _message(value: Any) -> str:
+    return _content(value.get("content")) if isinstance(value, dict) else ""
+
+
+def _delta(value: Any) -> str:
+    """OpenAI responses: a string. Anthropic: `text_delta`. Cohere: a message in a delta."""
+    if not isinstance(value, dict):
+        return _string(value)
+    if _of_other_type(value):
+        return ""
+    return _string(value.get("text")) or _content(value.get("content")) or _message(value.get("message"))
+
+
+def _choice(value: Any) -> str:
+    if not isinstance(value, dict):
+        return ""
+    return _delta(value.get("delta")) or _string(value.get("text")) or _message(value.get("message"))
+
+
+def _each(read: Callable[[Any], str]) -> Callable[[Any], str]:
+    def read_all(values: Any) -> str:
+        return "".join(map(read, values)) if isinstance(values, list) else ""
+
+    return read_all
+
+
+def _chunk(value: Any) -> str:
+    """LangChain's event stream: `{"event": …, "data": {"chunk": {"content": …}}}`."""
+    return _message(value.get("chunk")) if isinstance(value, dict) else ""
+
+
+# By the key that tells the shape, most telling first.
+_READERS: Mapping[str, Callable[[Any], str]] = {
+    "choices": _each(_choice),
+    "candidates": _each(_message),
+    "delta": _delta,
+    "message": _message,
+    "response": _string,
+    "content": _content,
+    "token": lambda value: _string(value) or _delta(value),
+    "text": _string,
+    "data": _chunk,
+}

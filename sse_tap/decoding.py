@@ -1,0 +1,224 @@
+"""Content decoding, incremental and bounded: bytes in, bytes out, errors as text.
+
+Names and rules: RFC 9110, 8.4 (content codings, applied in the order listed; `x-gzip` is `gzip`),
+RFC 1952 (gzip, several members), RFC 1950 and 1951 (`deflate` with the zlib wrapper, or without it,
+as some servers send and browsers take it), RFC 7932 (br), RFC 8878 and 9659 (zstd, windows up to 8 MiB).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
+
+import brotli  # type: ignore[import-untyped]
+import zstandard
+
+# One model's events pack to a tenth or a thirtieth of their bytes; bombs to a thousandth and less.
+MAX_RATIO = 200
+MAX_BYTES = 512 * 1024 * 1024
+# Below this much output the ratio says nothing: a short body may be one keepalive a thousand times.
+FREE_BYTES = 16 * 1024 * 1024
+_MAX_CODINGS = 4
+# Small steps in: an error is placed, and costs, one step. Small steps out: memory is asked for as allowed.
+_STEP_IN = 1024
+_STEP_OUT = 64 * 1024
+# zstandard knows no limit for output, but four bytes make one block of 128 KiB at most (RFC 8878, 3.1.1.2).
+_STEP_IN_ZSTD = 64
+_ZSTD_WINDOW = 8 * 1024 * 1024
+
+
+class _BadBodyError(Exception):
+    """The body is not what its coding says, or more than the bounds allow."""
+
+
+class _Coding(Protocol):
+    step: int
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """All that `data` (at most `step` bytes) makes available, in pieces of a few MiB at most."""
+
+    def complete(self) -> bool:
+        """Whether the input may end here."""
+
+
+class _Zlib:
+    """gzip or deflate, by zlib's `wbits`; 0: deflate whose first two bytes tell the wrapper."""
+
+    step = _STEP_IN
+
+    def __init__(self, wbits: int) -> None:
+        self._wbits = wbits
+        self._head = b""
+        self._inflate = zlib.decompressobj(wbits) if wbits else None
+        self._fed = False
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        self._fed = True
+        self._head += data
+        inflate = self._inflate = self._inflate or self._chosen()
+        while inflate and self._head:
+            if inflate.eof:
+                inflate = self._inflate = self._next_member()
+                continue
+            data, self._head = self._head, b""
+            yield from _inflated(inflate, data)
+            self._head = inflate.unused_data
+
+    def complete(self) -> bool:
+        return not self._fed or (self._inflate is not None and self._inflate.eof)
+
+    def _chosen(self) -> zlib._Decompress | None:
+        """RFC 1950, 2.2: method 8, and the first two bytes are a multiple of 31."""
+        if len(self._head) < 2:
+            return None
+        wrapped = self._head[0] & 0x0F == 8 and int.from_bytes(self._head[:2]) % 31 == 0
+        return zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+
+    def _next_member(self) -> zlib._Decompress | None:
+        """Another gzip member; zeros after a member are padding, as for gzip(1)."""
+        if not self._wbits:
+            raise _BadBodyError("data after the end")
+        self._head = self._head.lstrip(b"\0")
+        return zlib.decompressobj(self._wbits) if self._head else self._inflate
+
+
+def _inflated(inflate: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    while piece := inflate.decompress(data, _STEP_OUT):
+        yield piece
+        data = inflate.unconsumed_tail
+
+
+class _Brotli:
+    step = _STEP_IN
+
+    def __init__(self) -> None:
+        self._decompressor = brotli.Decompressor()
+        self._fed = False
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        self._fed = True
+        yield self._decompressor.process(data, output_buffer_limit=_STEP_OUT)
+        while not self._decompressor.can_accept_more_data():
+            yield self._decompressor.process(b"", output_buffer_limit=_STEP_OUT)
+
+    def complete(self) -> bool:
+        return not self._fed or bool(self._decompressor.is_finished())
+
+
+class _Zstd:
+    step = _STEP_IN_ZSTD
+
+    def __init__(self) -> None:
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+        self._frame = self._decompressor.decompressobj()
+        self._fed = False
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        self._fed = True
+        while data:
+            if self._frame.eof:
+                self._frame = self._decompressor.decompressobj()
+            yield self._frame.decompress(data)
+            data = self._frame.unused_data
+
+    def complete(self) -> bool:
+        return not self._fed or self._frame.eof
+
+
+_CODINGS: Mapping[str, Callable[[], _Coding]] = {
+    "gzip": lambda: _Zlib(zlib.MAX_WBITS | 16),
+    "x-gzip": lambda: _Zlib(zlib.MAX_WBITS | 16),
+    "deflate": lambda: _Zlib(0),
+    "br": _Brotli,
+    "zstd": _Zstd,
+}
+_ERRORS = (_BadBodyError, zlib.error, brotli.error, zstandard.ZstdError)
+
+
+class Decoder:
+    """Decodes a body by its `Content-Encoding` value (codings in any case, a list of them, or "").
+
+    `max_ratio` (output over input bytes, once there are 16 MiB of output) and `max_bytes` bound what
+    all codings together make, so that no body of a stranger fills the memory. `error` is None until
+    something cannot be decoded; then it says what and where, for people, and nothing more comes out.
+    Never raises on any bytes.
+    """
+
+    def __init__(self, encoding: str, *, max_ratio: int = MAX_RATIO, max_bytes: int = MAX_BYTES) -> None:
+        self.error: str | None = None
+        self._max_ratio = max_ratio
+        self._max_bytes = max_bytes
+        self._taken = 0  # bytes of body dealt with
+        self._made = 0  # bytes that all codings made of them
+        self._codings = self._chain(encoding)
+
+    def feed(self, data: bytes) -> bytes:
+        """All that can be known of the body with `data`; b"" after an error."""
+        if self.error is not None:
+            return b""
+        if not self._codings:
+            return data
+        made: list[bytes] = []
+        try:
+            for piece in self._decoded(data):
+                made.append(piece)
+        except _BadBodyError as error:
+            self.error = f"{error} at or after byte {self._taken} of the body"
+        return b"".join(made)
+
+    def close(self) -> bytes:
+        """The body is over: b"", as nothing is kept back; `error` tells of a body that was cut off."""
+        cut = [name for name, coding in self._codings if not coding.complete()]
+        if cut and self.error is None:
+            self.error = f"{cut[0]}: cut off at byte {self._taken} of the body"
+        return b""
+
+    def _chain(self, encoding: str) -> list[tuple[str, _Coding]]:
+        names = [
+            name for part in encoding.lower().split(",") if (name := part.strip()) not in ("", "identity")
+        ]
+        unknown = [name for name in names if name not in _CODINGS]
+        if unknown:
+            self.error = f"content coding {unknown[0][:40]!r} is not known"
+        elif len(names) > _MAX_CODINGS:
+            self.error = f"more than {_MAX_CODINGS} content codings"
+        return [] if self.error else [(name, _CODINGS[name]()) for name in reversed(names)]
+
+    def _decoded(self, data: bytes) -> Iterator[bytes]:
+        """A chain of generators, pulled piece by piece: no stage runs ahead of the bounds."""
+        pieces: Iterable[bytes] = self._steps(data)
+        for name, coding in self._codings:
+            pieces = self._through(name, coding, pieces)
+        yield from pieces
+
+    def _steps(self, data: bytes) -> Iterator[bytes]:
+        for step in _cut(data, _STEP_IN):
+            yield step
+            self._taken += len(step)
+
+    def _through(self, name: str, coding: _Coding, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            for step in _cut(piece, coding.step):
+                try:
+                    for made in coding.pieces(step):
+                        self._check(len(made))
+                        yield made
+                except _ERRORS as error:
+                    raise _BadBodyError(f"{name}: {_reason(error)}") from None
+
+    def _check(self, made: int) -> None:
+        self._made += made
+        if self._made > self._max_bytes:
+            raise _BadBodyError(f"more than {self._max_bytes} bytes")
+        if self._made > max(FREE_BYTES, (self._taken + _STEP_IN) * self._max_ratio):
+            raise _BadBodyError(f"more than {self._max_ratio} times the body's bytes")
+
+
+def _cut(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[i : i + size] for i in range(0, len(data), size))
+
+
+def _reason(error: Exception) -> str:
+    """Our own words as they are; the libraries' are too many and say less."""
+    return str(error) if isinstance(error, _BadBodyError) else "invalid data"
