@@ -21,7 +21,8 @@ _MAYBE_TEXT = re.compile(r'"(?:content|text|delta|response|token)"\s*:\s*"[^"]')
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # Types whose `delta`, `text` or `content` is not answer text: reasoning, arguments of tools, closing copies.
 _OTHER_TYPE = re.compile(
-    r"reason|think|thought|tool|func|arg|transcript|code|error|done|complete|end$|stop", re.I
+    r"reason|think|thought|tool|func|argument|args|transcript|code|human|system|error|done|complete|stop|end$",
+    re.IGNORECASE,
 )
 
 

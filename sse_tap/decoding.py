@@ -98,9 +98,9 @@ class _Brotli:
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         self._fed = True
-        yield self._decompressor.process(data, output_buffer_limit=_STEP_OUT)
-        while not self._decompressor.can_accept_more_data():
-            yield self._decompressor.process(b"", output_buffer_limit=_STEP_OUT)
+        while piece := self._decompressor.process(data, output_buffer_limit=_STEP_OUT):
+            yield piece
+            data = b""
 
     def complete(self) -> bool:
         return not self._fed or bool(self._decompressor.is_finished())
@@ -169,9 +169,9 @@ class Decoder:
 
     def close(self) -> bytes:
         """The body is over: b"", as nothing is kept back; `error` tells of a body that was cut off."""
-        cut = [name for name, coding in self._codings if not coding.complete()]
-        if cut and self.error is None:
-            self.error = f"{cut[0]}: cut off at byte {self._taken} of the body"
+        if self.error is None:
+            cut = (name for name, coding in self._codings if not coding.complete())
+            self.error = next((f"{name}: cut off at byte {self._taken} of the body" for name in cut), None)
         return b""
 
     def _chain(self, encoding: str) -> list[tuple[str, _Coding]]:
