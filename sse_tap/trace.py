@@ -8,9 +8,11 @@ This module does no I/O; `sse_tap.tracefile` turns records into lines and back.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import overload
 
 FORMAT = "sse-tap-trace"
@@ -57,10 +59,24 @@ class Header:
     fidelity: str = "wire"
     version: int = VERSION
 
+    @property
+    def started_ns(self) -> int:
+        """Wall-clock time of t=0, ns since 1970 (UTC where `started_at` names no offset).
+
+        Raises ValueError where `started_at` is no RFC 3339 time; the reader lets none of those in.
+        """
+        started = datetime.fromisoformat(self.started_at)
+        started = started if started.tzinfo else started.replace(tzinfo=UTC)
+        return (started - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The request as the tap saw it, secrets redacted; `body` is None where it was not kept whole."""
+    """The request as the tap saw it, secrets redacted; `body` is None where it was not kept whole.
+
+    `body_bytes` (None where unknown) and `body_sha256` speak of the body as it passed, before
+    redaction; `body_truncated` says that there was a body which was not kept.
+    """
 
     t: int
     method: str
@@ -69,6 +85,8 @@ class Request:
     headers: Headers = ()
     body: bytes | None = None
     body_sha256: str = ""
+    body_bytes: int | None = None
+    body_truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +194,18 @@ class Chunks(Sequence[Chunk]):
         self.queued.append(queued)
         self.ends.append(len(self._body))
 
+    def extend(
+        self, times: Sequence[int], reads: Sequence[int], pieces: Sequence[bytes], queued: Sequence[int]
+    ) -> None:
+        """Add many chunks at once, given in columns of one length; for readers, as `append`."""
+        ends = accumulate(map(len, pieces), initial=len(self._body))
+        next(ends)
+        self.ends.extend(ends)
+        self._body += b"".join(pieces)
+        self.times.extend(times)
+        self.reads.extend(reads)
+        self.queued.extend(queued)
+
     @property
     def body(self) -> bytes:
         """All chunk data joined (a copy: keep it, do not ask for it in a loop)."""
@@ -248,3 +278,11 @@ class Trace:
         """The response's content encoding in lower case; "" for identity."""
         value = header_value(self.response.headers, "content-encoding") if self.response else None
         return (value or "").strip().lower()
+
+    @property
+    def contiguous(self) -> int:
+        """Bytes of body before the first chunk that may have been lost; offsets are good up to there."""
+        if not self.lost:
+            return self.chunks.nbytes
+        index = bisect_left(self.chunks.times, min(lost.t for lost in self.lost))
+        return self.chunks.ends[index - 1] if index else 0
