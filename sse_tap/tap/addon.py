@@ -1,0 +1,426 @@
+"""The mitmproxy addon: options in, hooks to the recorder, a summary at the end.
+
+Loaded by `mitmdump -s sse_tap` (and mitmproxy, mitmweb), by `addons/sse_tap.py` and by
+`sse-tap record`. Which fidelity a connection gets is decided here (DESIGN.md, transparency).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from mitmproxy import command, connection, ctx, exceptions, flowfilter, http, tls
+from mitmproxy.addonmanager import Loader
+from mitmproxy.net.tls import starts_like_tls_record
+from mitmproxy.proxy import layer, mode_specs, server_hooks
+from mitmproxy.proxy.layers import modes
+from mitmproxy.proxy.tunnel import LayerStack
+from mitmproxy.version import VERSION as MITMPROXY_VERSION
+
+from sse_tap import __version__, redact
+from sse_tap.hostheader import HostRewriter, authority, names_a_host, same_host
+from sse_tap.observe.facts import RequestHead, ResponseHead
+from sse_tap.recorder import Recorder, Seams, Tap
+from sse_tap.tap.httpfacts import FlowRecord
+from sse_tap.tap.layer import WireClientTLS, WireLayer, WireServerTLS
+from sse_tap.tap.reads import Reads
+from sse_tap.trace import Headers
+
+logger = logging.getLogger("sse_tap")
+
+WIRE_SCHEMES = ("http", "https", "tcp", "tls")
+IDLE_TIMEOUT = 24 * 3600
+"""Seconds of silence after which a connection is given up, in place of mitmproxy's 600."""
+
+_BEAT = 0.02  # seconds between two looks at the event loop's lateness
+_LATE = 0.005  # seconds of lateness that are worth a `lag` record
+_FLOW_KEY = "sse_tap"
+
+
+class SSETap:
+    """mitmproxy addon that records streams. `seams` is for tests that break the recorder."""
+
+    name = "sse_tap"
+
+    def __init__(self, seams: Seams | None = None) -> None:
+        self._seams = seams
+        self._recorder: Recorder | None = None
+        self._taps: dict[str, Tap] = {}
+        self._outages: set[str] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._heart: asyncio.TimerHandle | None = None
+        self._filter: flowfilter.TFilter | None = None
+        self._names: dict[int, str] = {}
+        self._records: dict[str, FlowRecord] = {}
+
+    # set-up
+
+    def load(self, loader: Loader) -> None:
+        loader.add_option("sse_tap_dir", str, "recordings", "Folder for recorded traces.")
+        loader.add_option("sse_tap_names", str, "", "Names of the taps by port: 8002=origin,8443=edge.")
+        loader.add_option("sse_tap_filter", str, "", "Record only what matches this mitmproxy filter.")
+        loader.add_option(
+            "sse_tap_types",
+            Sequence[str],
+            [],
+            "Content types to record beyond text/event-stream, e.g. application/x-ndjson.",
+        )
+        loader.add_option(
+            "sse_tap_redact",
+            str,
+            "",
+            "Header, query and body field names (a regular expression) to redact beyond the usual ones.",
+        )
+        loader.add_option("sse_tap_alarm", int, 0, "Warn when a hop holds blocks for longer (ms; 0: off).")
+        loader.add_option(
+            "sse_tap_fidelity",
+            str,
+            "auto",
+            "wire: pass the bytes untouched; http: let mitmproxy read and write the messages anew.",
+            choices=["auto", "wire", "http"],
+        )
+        loader.add_option("sse_tap_queue", int, 64, "MiB that may wait for the recorder and for the disk.")
+
+    def configure(self, updated: set[str]) -> None:
+        options = ctx.options
+        if "sse_tap_names" in updated:
+            self._names = parse_names(options.sse_tap_names)
+        if "sse_tap_filter" in updated:
+            self._filter = _parse_filter(options.sse_tap_filter)
+        if "sse_tap_dir" in updated:
+            _check_folder(Path(options.sse_tap_dir).expanduser())
+        if "sse_tap_redact" in updated:
+            _parse_pattern(options.sse_tap_redact)
+        if "sse_tap_queue" in updated and options.sse_tap_queue < 0:
+            raise exceptions.OptionsError("sse_tap_queue: give a number of MiB, 0 or more")
+        self._update_recorder(updated)
+
+    def _update_recorder(self, updated: set[str]) -> None:
+        """Options changed while running act on what begins from now on."""
+        if self._recorder and "sse_tap_dir" in updated:
+            self._recorder.directory = Path(ctx.options.sse_tap_dir).expanduser()
+        if self._recorder and "sse_tap_filter" in updated:
+            self._recorder.wanted = self._wanted if self._filter else None
+
+    def running(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lift_limits()
+        self._start_recorder()
+        self._heart = self._loop.call_later(_BEAT, self._beat, self._loop.time() + _BEAT)
+
+    def _lift_limits(self) -> None:
+        """Defaults of mitmproxy that would make a tap visible; what the user has set stays."""
+        lifted: dict[str, object] = {"tcp_timeout": IDLE_TIMEOUT, "keep_alt_svc_header": True}
+        if not any(self._can_wire(mode_specs.ProxyMode.parse(mode)) for mode in ctx.options.mode):
+            lifted["connection_strategy"] = "lazy"
+        changes = {
+            name: value
+            for name, value in lifted.items()
+            if name in ctx.options and not ctx.options.has_changed(name)
+        }
+        ctx.options.update(**changes)
+
+    def _start_recorder(self) -> None:
+        options = ctx.options
+        extra = _parse_pattern(options.sse_tap_redact)
+        self._recorder = Recorder(
+            Path(options.sse_tap_dir).expanduser(),
+            self._report,
+            types=options.sse_tap_types,
+            wanted=self._wanted if self._filter else None,
+            versions={"sse_tap": __version__, "mitmproxy": MITMPROXY_VERSION},
+            bound=options.sse_tap_queue << 20,
+            seams=self._seams or _seams(extra),
+        )
+
+    def _report(self, text: str) -> None:
+        """Log from any thread: mitmproxy's log handlers expect the event loop's."""
+        loop = self._loop
+        if loop and not loop.is_closed():
+            loop.call_soon_threadsafe(logger.warning, f"sse-tap: {text}")
+
+    def done(self) -> None:
+        if self._heart:
+            self._heart.cancel()
+        recorder, self._recorder = self._recorder, None
+        if recorder is None:
+            return
+        if not recorder.close():
+            logger.warning("sse-tap: the disk did not take the rest of the record in time; it is lost")
+        for tap in self._taps.values():
+            logger.log(_ALERT, summary(tap))
+
+    # the tap's own lateness
+
+    def _beat(self, due: float) -> None:
+        assert self._loop
+        now = self._loop.time()
+        if now - due > _LATE and self._recorder and self._recorder.open:
+            self._recorder.lag(time.monotonic_ns(), round((now - due) * 1000, 3))
+        self._heart = self._loop.call_later(_BEAT, self._beat, now + _BEAT)
+
+    # fidelity `wire`
+
+    def next_layer(self, nextlayer: layer.NextLayer) -> None:
+        client = nextlayer.context.client
+        if nextlayer.layer or self._recorder is None or client.transport_protocol != "tcp":
+            return
+        mode = client.proxy_mode
+        if not isinstance(mode, mode_specs.ReverseMode) or not self._can_wire(mode):
+            return
+        if _is_ignored(nextlayer):
+            return
+        layers = nextlayer.context.layers
+        if len(layers) == 1 and isinstance(layers[0], modes.ReverseProxy):
+            nextlayer.layer = self._first_layers(nextlayer, mode)
+        elif any(isinstance(item, WireClientTLS) for item in layers) and not self._needs_http(client, mode):
+            nextlayer.layer = self._wire(nextlayer, mode)
+
+    def _first_layers(self, nextlayer: layer.NextLayer, mode: mode_specs.ReverseMode) -> layer.Layer:
+        """mitmproxy's TLS where either side has it, and at the end of the stack the wire layer.
+
+        With TLS towards the client the end is decided after the handshake (`next_layer` is asked
+        again), because only then SNI and ALPN are known.
+        """
+        context = nextlayer.context
+        stack = LayerStack()
+        if mode.scheme in ("https", "tls"):
+            stack /= WireServerTLS(context)
+        if starts_like_tls_record(nextlayer.data_client()):
+            stack /= WireClientTLS(context)
+        else:
+            stack /= self._wire(nextlayer, mode)
+        return stack[0]
+
+    def _wire(self, nextlayer: layer.NextLayer, mode: mode_specs.ReverseMode) -> WireLayer:
+        assert self._recorder
+        context = nextlayer.context
+        scheme = "https" if context.client.tls else "http"
+        protocol = "h2" if context.client.alpn == b"h2" else ""
+        record = self._recorder.connection(self._tap(context.client, "wire"), scheme, protocol)
+        return WireLayer(context, record, Reads().number, self._rewriter(mode, protocol))
+
+    def _rewriter(self, mode: mode_specs.ReverseMode, protocol: str) -> HostRewriter | None:
+        host, port = mode.address
+        if ctx.options.keep_host_header or protocol == "h2" or not names_a_host(host):
+            return None
+        return HostRewriter(host, authority(host, port, mode.scheme))
+
+    def _needs_http(self, client: connection.Client, mode: mode_specs.ReverseMode) -> bool:
+        """HTTP/2's :authority cannot be rewritten on the wire (it is compressed): mitmproxy must."""
+        if client.alpn != b"h2" or ctx.options.keep_host_header or not names_a_host(mode.address[0]):
+            return False
+        return not same_host(client.sni or "", mode.address[0])
+
+    def _can_wire(self, mode: mode_specs.ProxyMode) -> bool:
+        fidelity = ctx.options.sse_tap_fidelity
+        if fidelity == "auto":
+            fidelity = "http" if _shows_flows() else "wire"
+        reverse = isinstance(mode, mode_specs.ReverseMode) and mode.scheme in WIRE_SCHEMES
+        return fidelity == "wire" and reverse
+
+    def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+        context = data.context
+        if not any(isinstance(item, WireClientTLS) for item in context.layers):
+            return
+        if any(isinstance(item, WireServerTLS) for item in context.layers):
+            # both sides have TLS: let the upstream choose the protocol the client gets
+            data.establish_server_tls_first = True
+        elif b"http/1.1" in (context.client.alpn_offers or ()):
+            context.client.alpn = b"http/1.1"  # a plain upstream speaks no HTTP/2 that was negotiated
+
+    # which tap
+
+    def _tap(self, client: connection.Client, fidelity: str) -> Tap:
+        mode = client.proxy_mode
+        host = mode.listen_host(ctx.options.listen_host) or client.sockname[0]
+        port = mode.listen_port(ctx.options.listen_port) or client.sockname[1]
+        name = self._names.get(port, f"tap-{port}")
+        tap = self._taps.get(name)
+        if tap is None or tap.fidelity != fidelity:
+            known = tap
+            tap = Tap(name, f"{host}:{port}", mode.full_spec.split("@", 1)[0], fidelity)
+            self._taps[name if known is None else f"{name} ({fidelity})"] = tap
+        return tap
+
+    # dead upstreams: said once per outage
+
+    def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
+        upstream = _address(data.server)
+        if upstream not in self._outages:
+            self._outages.add(upstream)
+            tap = self._tap(data.client, "wire").name if self._recorder else "tap"
+            reason = data.server.error or "no reason given"
+            logger.error(f"sse-tap: {tap}: upstream {upstream} cannot be reached: {reason}")
+
+    def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
+        upstream = _address(data.server)
+        if upstream in self._outages:
+            self._outages.discard(upstream)
+            logger.log(_ALERT, f"sse-tap: upstream {upstream} can be reached again")
+
+    def tls_failed_server(self, data: tls.TlsData) -> None:
+        assert isinstance(data.conn, connection.Server)
+        upstream = _address(data.conn)
+        if upstream not in self._outages:
+            self._outages.add(upstream)
+            logger.error(f"sse-tap: upstream {upstream} failed the TLS handshake: {data.conn.error}")
+
+    # fidelity `http`
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        if self._recorder is None or flow.is_replay:
+            return
+        record = self._recorder.exchange(self._tap(flow.client_conn, "http"))
+        seen = FlowRecord(flow, record, Reads())
+        self._records[flow.id] = seen
+        flow.request.stream = seen.request_piece
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        t = time.monotonic_ns()
+        seen = self._records.get(flow.id)
+        if seen is None or flow.response is None or self._recorder is None:
+            return
+        kind = flow.response.headers.get("content-type", "").split(";", 1)[0].strip().lower()
+        if kind in self._recorder.types:
+            flow.response.stream = seen.response_piece
+            seen.response_head(t, flow.response)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        if seen := self._records.pop(flow.id, None):
+            seen.completed()
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        t = time.monotonic_ns()
+        if seen := self._records.pop(flow.id, None):
+            seen.failed(t, flow.error.msg if flow.error else "")
+            seen.completed()
+
+    # what is recorded
+
+    def _wanted(self, request: RequestHead, response: ResponseHead) -> bool:
+        flow = as_flow(request, response)
+        return bool(self._filter and flowfilter.match(self._filter, flow))
+
+    @command.command("sse_tap.summary")
+    def summary_command(self) -> str:
+        """Say what was recorded so far."""
+        return "\n".join(summary(tap) for tap in self._taps.values()) or "nothing was seen yet"
+
+
+_ALERT = 25  # mitmproxy's level for what is shown in every verbosity (mitmproxy.log.ALERT)
+
+
+def summary(tap: Tap) -> str:
+    """One line about a tap: streams, chunks seen, recorded, lost."""
+    text = (
+        f"sse-tap: {tap.name}: {tap.streams} stream{'s' * (tap.streams != 1)}, {tap.chunks} chunks seen, "
+        f"{tap.recorded} recorded, {tap.chunks - tap.recorded} lost"
+    )
+    return text + (f"; {tap.unobserved} could not be followed to the end" if tap.unobserved else "")
+
+
+def parse_names(text: str) -> dict[int, str]:
+    """`8002=origin,8443=edge` as a dict; OptionsError says what is wrong with it."""
+    names: dict[int, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        port, equals, name = part.partition("=")
+        if not equals or not port.isdigit() or not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
+            raise exceptions.OptionsError(
+                f"sse_tap_names: {part!r} is not PORT=NAME (a name has letters, digits, '.', '_', '-')"
+            )
+        names[int(port)] = name
+    if len(set(names.values())) < len(names):
+        raise exceptions.OptionsError("sse_tap_names: two taps have the same name")
+    return names
+
+
+def as_flow(request: RequestHead, response: ResponseHead) -> http.HTTPFlow:
+    """A flow made of two heads, for mitmproxy's filter expressions to look at."""
+    client = connection.Client(peername=("", 0), sockname=("", 0))
+    host, _, port = request.authority.rpartition(":")
+    flow = http.HTTPFlow(client, connection.Server(address=(host or request.authority, 0)))
+    path = request.target if request.target.startswith("/") else "/" + request.target
+    flow.request = http.Request(
+        host or request.authority,
+        int(port) if port.isdigit() else 0,
+        request.method.encode(),
+        request.scheme.encode(),
+        request.authority.encode(),
+        path.encode(),
+        request.http_version.encode(),
+        _raw(request.headers),
+        b"",
+        None,
+        0,
+        0,
+    )
+    version = response.http_version.encode()
+    flow.response = http.Response(version, response.status, b"", _raw(response.headers), b"", None, 0, 0)
+    return flow
+
+
+def _raw(headers: Headers) -> http.Headers:
+    return http.Headers([(name.encode(), value.encode()) for name, value in headers])
+
+
+def _seams(extra: re.Pattern[str] | None) -> Seams:
+    if extra is None:
+        return Seams()
+    return Seams(redact_headers=lambda headers: redact.redact_headers(headers, extra))
+
+
+def _parse_filter(text: str) -> flowfilter.TFilter | None:
+    try:
+        return flowfilter.parse(text) if text else None
+    except ValueError as error:
+        raise exceptions.OptionsError(f"sse_tap_filter: {text!r} is no mitmproxy filter: {error}") from error
+
+
+def _parse_pattern(text: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(text, re.IGNORECASE) if text else None
+    except re.error as error:
+        raise exceptions.OptionsError(
+            f"sse_tap_redact: {text!r} is no regular expression: {error}"
+        ) from error
+
+
+def _check_folder(folder: Path) -> None:
+    """Fail at the start, not at the first stream, where the folder cannot be written to."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise exceptions.OptionsError(f"sse_tap_dir: {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise exceptions.OptionsError(f"sse_tap_dir: {folder}: not writable; choose another folder")
+
+
+def _shows_flows() -> bool:
+    """Whether this is one of mitmproxy's interactive programs, whose point is to show flows."""
+    return any(kind.__name__ in ("ConsoleMaster", "WebMaster") for kind in type(ctx.master).__mro__)
+
+
+def _is_ignored(nextlayer: layer.NextLayer) -> bool:
+    """Connections that the user told mitmproxy to leave alone."""
+    return bool(ctx.options.ignore_hosts or ctx.options.allow_hosts) and _mitmproxy_ignores(nextlayer)
+
+
+def _mitmproxy_ignores(nextlayer: layer.NextLayer) -> bool:
+    addon = cast(Any, ctx.master.addons.get("nextlayer"))
+    try:
+        return bool(
+            addon._ignore_connection(nextlayer.context, nextlayer.data_client(), nextlayer.data_server())
+        )
+    except Exception:  # noqa: BLE001 - NeedsMoreData, or mitmproxy changed: leave it to mitmproxy
+        return True
+
+
+def _address(server: connection.Server) -> str:
+    return ":".join(map(str, server.address[:2])) if server.address else "(unknown)"

@@ -1,0 +1,139 @@
+"""Fidelity `http`: facts from mitmproxy's HTTP hooks, for modes in which it must parse the messages."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mitmproxy import http
+
+from sse_tap.observe.facts import (
+    BodyChunks,
+    Ended,
+    RequestBody,
+    RequestEnd,
+    RequestHead,
+    ResponseHead,
+    ResponseTrailers,
+)
+from sse_tap.recorder import ExchangeTap
+from sse_tap.tap.reads import Reads
+from sse_tap.trace import Headers
+
+KEPT = 1 << 20
+"""Bytes of a streamed body that are given back to the flow at its end, for interfaces that show it."""
+
+
+def fields(headers: http.Headers | None) -> Headers:
+    """mitmproxy's header fields as ours, order and case kept."""
+    raw = headers.fields if headers is not None else ()
+    return tuple((_text(name), _text(value)) for name, value in raw)
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def request_head(t: int, request: http.Request) -> RequestHead:
+    """A request's head as a fact stamped `t` (ns)."""
+    authority = request.host_header or request.authority or f"{request.host}:{request.port}"
+    headers = fields(request.headers)
+    path = request.path
+    return RequestHead(t, request.method, request.scheme, authority, path, request.http_version, headers)
+
+
+def response_head(t: int, response: http.Response) -> ResponseHead:
+    """A response's head as a fact stamped `t` (ns)."""
+    return ResponseHead(t, response.status_code, response.http_version, fields(response.headers))
+
+
+class FlowRecord:
+    """One flow: what its hooks saw goes to the recorder; the bytes they saw go back untouched."""
+
+    def __init__(self, flow: http.HTTPFlow, record: ExchangeTap, reads: Reads) -> None:
+        self._flow, self._record, self._reads = flow, record, reads
+        self._kept: dict[str, bytearray | None] = {"request": bytearray(), "response": bytearray()}
+        self._ended = False
+        record.put(request_head(time.monotonic_ns(), flow.request))
+
+    def request_piece(self, data: bytes) -> bytes:
+        """A piece of request body; `b""` at its end. Returns the object it was given."""
+        t = time.monotonic_ns()
+        self._guard(self._on_request, t, data)
+        return data
+
+    def response_piece(self, data: bytes) -> bytes:
+        """A piece of response body; `b""` at a clean end. Returns the object it was given."""
+        t = time.monotonic_ns()
+        self._guard(self._on_response, t, data)
+        return data
+
+    def response_head(self, t: int, response: http.Response) -> None:
+        """The response's head is here."""
+        self._record.put(response_head(t, response))
+
+    def failed(self, t: int, message: str) -> None:
+        """mitmproxy's `error` hook: the flow ended early."""
+        self._end(t, _reason(message))
+
+    def stopped(self, t: int) -> None:
+        """The tap itself stops."""
+        self._end(t, "tap-stopped")
+
+    def completed(self) -> None:
+        """mitmproxy's `response` hook: give kept bodies back to the flow, for interfaces to show."""
+        for name in ("request", "response"):
+            message: Any = getattr(self._flow, name)
+            kept = self._kept[name]
+            if kept and message is not None and message.data.content is None:
+                message.data.content = bytes(kept)
+
+    def _on_request(self, t: int, data: bytes) -> None:
+        self._keep("request", data)
+        self._record.put(RequestBody(t, data) if data else RequestEnd(t))
+
+    def _on_response(self, t: int, data: bytes) -> None:
+        if data:
+            self._keep("response", data)
+            self._record.put(BodyChunks(t, self._reads.number(), (data,)))
+            return
+        trailers = self._flow.response.trailers if self._flow.response else None
+        if trailers:
+            self._record.put(ResponseTrailers(t, fields(trailers)))
+        self._end(t, "complete")
+
+    def _end(self, t: int, reason: str) -> None:
+        if not self._ended:
+            self._ended = True
+            client = t if reason == "client-aborted" else None
+            upstream = t if reason == "upstream-reset" else None
+            self._record.put(Ended(t, reason, client, upstream))
+
+    def _keep(self, which: str, data: bytes) -> None:
+        kept = self._kept[which]
+        if kept is not None:
+            kept += data
+            if len(kept) > KEPT:
+                self._kept[which] = None
+
+    @staticmethod
+    def _guard(step: Callable[[int, bytes], None], t: int, data: bytes) -> None:
+        with contextlib.suppress(Exception):  # a callback that raises would lose the chunk
+            step(t, data)
+
+
+def _reason(message: str) -> str:
+    """Which end a message of mitmproxy's `error` hook means."""
+    text = message.lower()
+    if "client disconnected" in text or "client closed" in text or "reset by client" in text:
+        return "client-aborted"
+    if "timeout" in text or "timed out" in text:
+        return "upstream-timeout"
+    if "protocol error" in text or "invalid" in text or "malformed" in text:
+        return "protocol-error"
+    return "upstream-reset"

@@ -1,0 +1,166 @@
+"""Fidelity `wire`: the layer that passes every byte on as it came, and hands the recorder a copy.
+
+On the path of the bytes there are three steps: stamp, pass on, queue. The stack below this layer is
+mitmproxy's own TLS, with two things added that mitmproxy leaves out and a client can tell: a TLS
+connection that one side closed properly (close_notify, RFC 8446, 6.1) is closed properly on the other
+side, and one that was reset is reset.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+from mitmproxy.connection import Connection, ConnectionState
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer, TLSLayer
+from OpenSSL import SSL
+
+from sse_tap.hostheader import HostRewriter
+from sse_tap.observe import How, Side
+from sse_tap.recorder import Connection as Record
+from sse_tap.tap.sockets import Sockets
+
+type Commands = layer.CommandGenerator[None]
+
+
+class _ClosesProperly(TLSLayer):
+    """Sends close_notify before closing, where the layer above asks for it."""
+
+    close_notify = False
+
+    def send_close(self, command: commands.CloseConnection) -> Commands:
+        if self.close_notify and self.tls:
+            with contextlib.suppress(SSL.Error):
+                self.tls.shutdown()
+            yield from self.tls_interact()
+        yield from super().send_close(command)
+
+    def was_closed_properly(self) -> bool:
+        """Whether the peer sent close_notify."""
+        return bool(self.tls and self.tls.get_shutdown() & SSL.RECEIVED_SHUTDOWN)
+
+
+class WireClientTLS(_ClosesProperly, ClientTLSLayer):
+    """mitmproxy's TLS towards the client."""
+
+
+class WireServerTLS(_ClosesProperly, ServerTLSLayer):
+    """mitmproxy's TLS towards the upstream."""
+
+
+class WireLayer(layer.Layer):
+    """Relays one client connection and one upstream connection, untouched.
+
+    `read_number` says which read of the tap is under way (see `sse_tap.tap.reads`).
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        record: Record,
+        read_number: Callable[[], int],
+        rewriter: HostRewriter | None = None,
+    ) -> None:
+        super().__init__(context)
+        self._record, self._read_number, self._rewriter = record, read_number, rewriter
+        self._sockets = Sockets(context.client)
+        self._finished = False
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.DataReceived):
+            t = time.monotonic_ns()
+            if event.connection == self.context.client:
+                yield from self._from_client(t, event.data)
+            else:
+                yield from self._from_server(t, event.data)
+        elif isinstance(event, events.ConnectionClosed):
+            yield from self._closed(event.connection)
+        elif isinstance(event, events.Start):
+            yield from self._start()
+
+    def _start(self) -> Commands:
+        server = self.context.server
+        error = None
+        if server.timestamp_start is None:
+            error = yield commands.OpenConnection(server)
+        if error or not server.connected or (server.tls and not server.tls_established):
+            self._finished = True
+            yield commands.CloseConnection(self.context.client)
+
+    # the path of the bytes: stamped by the caller, passed on, then queued
+
+    def _from_client(self, t: int, data: bytes) -> Commands:
+        passed = self._rewriter.feed(data) if self._rewriter else data
+        if passed:
+            yield commands.SendData(self.context.server, passed)
+        self._record.client_data(t, data)
+
+    def _from_server(self, t: int, data: bytes) -> Commands:
+        yield commands.SendData(self.context.client, data)
+        if self._rewriter:
+            self._rewriter.saw_response(data)
+        queued = self._sockets.queued(self.context.client)
+        self._record.server_data(t, self._read_number(), data, max(0, queued - len(data)))
+
+    # closings: what one side did is done to the other
+
+    def _closed(self, connection: Connection) -> Commands:
+        if self._finished:
+            return
+        t = time.monotonic_ns()
+        side: Side = "client" if connection == self.context.client else "server"
+        how = self._sockets.how_closed(connection)
+        if side == "server" and self._client_is_lost():
+            self._record.closed(t, "client", "reset")
+            self._sockets.reset_on_close(connection)
+            yield from self._over(t, side, "eof")
+        elif how != "eof":
+            yield from self._broken(t, side, how)
+        elif self._both_done():
+            yield from self._over(t, side, how)
+        else:
+            self._record.closed(t, side, how)
+            self._copy_close_notify()
+            yield commands.CloseTcpConnection(self._other(side), half_close=True)
+
+    def _client_is_lost(self) -> bool:
+        """The client went away after it had closed its sending half: mitmproxy has no event for that."""
+        client = self.context.client
+        return self._sockets.is_gone(client) or self._sockets.has_failed(client)
+
+    def _both_done(self) -> bool:
+        can_read = ConnectionState.CAN_READ
+        return not (self.context.client.state & can_read or self.context.server.state & can_read)
+
+    def _broken(self, t: int, side: Side, how: How) -> Commands:
+        """One side was reset, or given up by mitmproxy: the other side is told in the same way."""
+        self._record.closed(t, side, how)
+        other = self._other(side)
+        self._sockets.reset_on_close(other)
+        self._finished = True
+        yield commands.CloseConnection(other)
+        self._record.closed(time.monotonic_ns(), "server" if side == "client" else "client", "eof")
+
+    def _over(self, t: int, side: Side, how: How) -> Commands:
+        """Both sides are done: close what is still open."""
+        self._finished = True
+        self._record.closed(t, side, how)
+        self._copy_close_notify()
+        for connection in (self.context.server, self.context.client):
+            if connection.state is not ConnectionState.CLOSED:
+                yield commands.CloseConnection(connection)
+
+    def _other(self, side: Side) -> Connection:
+        return self.context.server if side == "client" else self.context.client
+
+    def _copy_close_notify(self) -> None:
+        """Close TLS properly towards a side where the other side closed properly (or has no TLS)."""
+        tls = {type(item): item for item in self.context.layers if isinstance(item, _ClosesProperly)}
+        client, server = tls.get(WireClientTLS), tls.get(WireServerTLS)
+        if client:
+            client.close_notify = server is None or server.was_closed_properly()
+        if server:
+            server.close_notify = client is None or client.was_closed_properly()

@@ -1,0 +1,90 @@
+"""What mitmproxy does not tell its layers about the sockets below them.
+
+A layer sees bytes and closings, but not how full the client's buffers are, nor whether a closing was
+a FIN or a RST. Both are read from mitmproxy's connection handler, with guards: where mitmproxy has
+changed shape, the answers are "nothing queued" and "eof", and the bytes pass all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import socket
+import struct
+import time
+from typing import Any
+
+from mitmproxy import ctx
+from mitmproxy.connection import Client, Connection, ConnectionState
+
+from sse_tap.observe import How
+
+_SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes in the send queue that were not sent yet
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST (socket(7))
+
+
+class Sockets:
+    """The sockets of one client connection and its upstream connection."""
+
+    def __init__(self, client: Client) -> None:
+        self._handler: Any = None
+        with contextlib.suppress(Exception):
+            self._handler = ctx.master.addons.get("proxyserver").connections[client.id]
+
+    def queued(self, connection: Connection) -> int:
+        """Bytes written to this connection that have not left the machine yet."""
+        try:
+            writer = self._handler.transports[connection].writer
+            return int(writer.transport.get_write_buffer_size()) + _unsent(writer)
+        except Exception:  # noqa: BLE001 - a figure for the record must not reach the stream
+            return 0
+
+    def how_closed(self, connection: Connection) -> How:
+        """How a connection of which mitmproxy says that it closed did so."""
+        try:
+            error = self._handler.transports[connection].reader.exception()
+        except Exception:  # noqa: BLE001 - as above
+            error = None
+        if isinstance(error, TimeoutError):  # ETIMEDOUT: the peer stopped answering the kernel
+            return "timeout"
+        if isinstance(error, OSError):
+            return "reset"
+        return self._why_cancelled() if connection.state is ConnectionState.CLOSED else "eof"
+
+    def _why_cancelled(self) -> How:
+        """mitmproxy gave the connection up: at shutdown, when idle, or as it could not be written to."""
+        try:
+            if ctx.master.should_exit.is_set():
+                return "stopped"
+            watchdog = self._handler.timeout_watchdog
+            return "timeout" if watchdog.last_activity + watchdog.timeout < time.time() else "reset"
+        except Exception:  # noqa: BLE001 - as above
+            return "reset"
+
+    def has_failed(self, connection: Connection) -> bool:
+        """Whether the kernel knows of an error (a RST came) that nobody has run into yet."""
+        try:
+            return bool(self._socket(connection).getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        except Exception:  # noqa: BLE001 - as above
+            return False
+
+    def is_gone(self, connection: Connection) -> bool:
+        """Whether mitmproxy has given this connection up already."""
+        return self._handler is not None and connection not in self._handler.transports
+
+    def reset_on_close(self, connection: Connection) -> None:
+        """Make the coming close of this connection a RST, as the one that caused it was."""
+        with contextlib.suppress(Exception):
+            self._socket(connection).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+    def _socket(self, connection: Connection) -> Any:
+        return self._handler.transports[connection].writer.get_extra_info("socket")
+
+
+def _unsent(writer: Any) -> int:
+    """What the kernel still holds back from the peer (Linux; elsewhere 0)."""
+    try:
+        answer = fcntl.ioctl(writer.get_extra_info("socket").fileno(), _SIOCOUTQNSD, b"\0\0\0\0")
+    except OSError:
+        return 0
+    return int(struct.unpack("i", answer)[0])
