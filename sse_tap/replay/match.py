@@ -1,0 +1,132 @@
+"""Which recorded stream answers a request: method and path, then query and body hash, then in order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from urllib.parse import parse_qsl, urlsplit
+
+from sse_tap.redact import REDACTED
+from sse_tap.replay.schedule import resume_point
+from sse_tap.text import visible
+from sse_tap.trace import Trace
+
+_LISTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request as far as matching needs it; `target` as sent (origin or absolute form)."""
+
+    method: str
+    target: str
+    body: bytes = b""
+    last_event_id: str = ""
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """(path, query) of a URL or request target; ("", "") where it is none."""
+    try:
+        parts = urlsplit("//host" + target if target.startswith("/") else target)
+    except ValueError:
+        return "", ""
+    return parts.path or "/", parts.query
+
+
+def same_query(recorded: str, asked: str) -> bool:
+    """Equal names and values in any order; a redacted value stands for any."""
+    left = sorted(parse_qsl(recorded, keep_blank_values=True))
+    right = sorted(parse_qsl(asked, keep_blank_values=True))
+    return [name for name, _ in left] == [name for name, _ in right] and all(
+        value in (REDACTED, other) for (_, value), (_, other) in zip(left, right, strict=True)
+    )
+
+
+class Library:
+    """The traces there are to answer with, and whose turn it is. Traces without a request are left out."""
+
+    def __init__(self, traces: Iterable[Trace], *, once: bool = False) -> None:
+        self.traces = tuple(trace for trace in traces if trace.request is not None)
+        self._once = once
+        self._served: Counter[int] = Counter()
+        self._by_path: dict[tuple[str, str], list[int]] = {}
+        for index, trace in enumerate(self.traces):
+            assert trace.request is not None
+            key = (trace.request.method, split_target(trace.request.url)[0])
+            self._by_path.setdefault(key, []).append(index)
+
+    @property
+    def done(self) -> bool:
+        """With `once`: every trace has been served."""
+        return self._once and len(self._served) == len(self.traces)
+
+    def has(self, method: str, target: str) -> bool:
+        """Whether a request like this would be answered."""
+        return bool(self._there(method, target))
+
+    def take(self, ask: Ask) -> Trace | None:
+        """The trace that answers, or None. Equal candidates take turns in their order, round and round."""
+        candidates = self._candidates(ask)
+        if not candidates:
+            return None
+        index = min(candidates, key=lambda index: self._served[index])
+        self._served[index] += 1
+        return self.traces[index]
+
+    def _there(self, method: str, target: str) -> list[int]:
+        there = self._by_path.get((method, split_target(target)[0]), [])
+        return [index for index in there if not (self._once and self._served[index])]
+
+    def _candidates(self, ask: Ask) -> list[int]:
+        """Narrowed by each test in turn; a test that nothing passes is left out."""
+        query = split_target(ask.target)[1]
+        digest = hashlib.sha256(ask.body).hexdigest()
+        tests: list[Callable[[Trace], bool]] = [
+            lambda trace: same_query(split_target(_url(trace))[1], query),
+            lambda trace: trace.request is not None and trace.request.body_sha256 == digest,
+        ]
+        if ask.last_event_id:
+            tests.append(lambda trace: resume_point(trace, ask.last_event_id) is not None)
+        found = self._there(ask.method, ask.target)
+        for test in tests:
+            found = [index for index in found if test(self.traces[index])] or found
+        return found
+
+    def listing(self) -> str:
+        """What there is, a line each, for the 404 and the start-up message."""
+        lines = [
+            f"  {visible(trace.request.method)} {visible(urlsplit_target(trace.request.url))}"
+            f"   ({visible(trace.tap)}, {visible(PurePath(trace.source).name)})"
+            for trace in self.traces[:_LISTED]
+            if trace.request is not None
+        ]
+        more = len(self.traces) - _LISTED
+        return "\n".join([*lines, *([f"  … and {more} more"] if more > 0 else [])])
+
+
+def _url(trace: Trace) -> str:
+    return trace.request.url if trace.request else ""
+
+
+def urlsplit_target(url: str) -> str:
+    """The request target (origin form) of a URL."""
+    path, query = split_target(url)
+    return f"{path}?{query}" if query else path
+
+
+def choose(traces: Sequence[Trace], tap: str | None, like: str) -> list[Trace]:
+    """One tap's traces: those of `tap`, or of the outermost taps where several saw the same streams.
+
+    `like` is "origin" (what the most upstream tap saw) or "client" (the most downstream one).
+    Raises ValueError where no trace is from `tap`.
+    """
+    if tap is not None:
+        chosen = [trace for trace in traces if trace.tap == tap]
+        if not chosen:
+            taps = ", ".join(sorted({visible(trace.tap) for trace in traces}))
+            raise ValueError(f"no trace is from a tap named {visible(tap)!r}; there are {taps or 'none'}")
+        return chosen
+    return list(traces)

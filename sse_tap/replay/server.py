@@ -1,0 +1,300 @@
+"""The replay server: recorded streams over HTTP/1.1 and HTTP/2, chunk for chunk and on time."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from socket import IPPROTO_TCP, TCP_NODELAY
+from tempfile import TemporaryDirectory
+
+from h2.exceptions import H2Error
+from h11 import ProtocolError
+
+from sse_tap.replay.clock import Clock, Drift, LoopClock, fine_loop
+from sse_tap.replay.faults import parse_faults
+from sse_tap.replay.http1 import Http1
+from sse_tap.replay.http2 import PREFACE, Http2
+from sse_tap.replay.match import Ask, Library, choose, urlsplit_target
+from sse_tap.replay.schedule import Action, Actions, Head, Pace, Piece, Stop, played, writes
+from sse_tap.replay.tls import self_signed, server_context
+from sse_tap.text import visible
+from sse_tap.trace import Trace
+from sse_tap.tracefile import find_traces, read_trace
+
+FAULTS_HEADER = "sse-tap-faults"
+_GRACE_S = 2.0
+
+type Send = Callable[[list[Action]], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One request that was answered: with which trace ("" for a 404), and whether to its end."""
+
+    method: str
+    target: str
+    source: str
+    finished: bool
+
+
+class App:
+    """What all connections share: the traces, the pace, the clock, and what has been served."""
+
+    def __init__(self, library: Library, pace: Pace, clock: Clock, faults: tuple[str, ...] = ()) -> None:
+        self.library, self.pace, self.clock = library, pace, clock
+        self.drift = Drift()
+        self.served: list[Served] = []
+        self.on_served: Callable[[Served], None] = lambda served: None
+        self.active = 0
+        self._stamp = ((FAULTS_HEADER, ", ".join(faults)),) if faults else ()
+
+    async def perform(self, ask: Ask, start: int, send: Send) -> None:
+        """Play the answer to `ask` through `send`, which does one write and tells whether it had to wait.
+
+        Times count from `start` (ns), so that drift never adds up. What is late because the client did
+        not take the bytes before is not counted as drift.
+        """
+        trace = self.library.take(ask)
+        finished = False
+        self.active += 1
+        try:
+            await self._play(
+                self._actions(trace, ask), start, send, trace is not None and self.pace.speed > 0
+            )
+            finished = True
+        finally:
+            self.active -= 1
+            served = Served(ask.method, ask.target, trace.source if trace else "", finished)
+            self.served.append(served)
+            self.on_served(served)
+
+    async def _play(self, actions: Actions, start: int, send: Send, timed: bool) -> None:
+        waited = False
+        for batch in writes(actions):
+            due = start + batch[0].t
+            await self.clock.sleep_until(due)
+            if timed and not waited:
+                self.drift.add(self.clock.now() - due)
+            waited = await send(batch)
+
+    def _actions(self, trace: Trace | None, ask: Ask) -> Actions:
+        if trace is None:
+            return self._not_found(ask)
+        actions = played(trace, self.pace, ask.last_event_id or None)
+        return self._stamped(actions) if self._stamp else actions
+
+    def _stamped(self, actions: Actions) -> Actions:
+        for action in actions:
+            if isinstance(action, Head):
+                yield Head(
+                    action.t, action.read, action.status, action.headers + self._stamp, action.until_close
+                )
+            else:
+                yield action
+
+    def _not_found(self, ask: Ask) -> Actions:
+        asked = f"{visible(ask.method)} {visible(ask.target)}"
+        body = f"no trace answers {asked}; there is\n{self.library.listing()}\n".encode()
+        headers = (("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body))))
+        yield Head(0, 0, 404, headers)
+        yield Piece(0, 0, body)
+        yield Stop(0, 0, "complete")
+
+
+async def handle(app: App, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """One connection, whichever HTTP it speaks; nothing that a client does ends the server."""
+    try:
+        writer.get_extra_info("socket").setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        data = await reader.read(65536)
+        while data and PREFACE.startswith(data[: len(PREFACE)]) and len(data) < len(PREFACE):
+            more = await reader.read(65536)
+            if not more:
+                break
+            data += more
+        connection = Http2 if data.startswith(PREFACE) else Http1
+        await connection(app, reader, writer).run(data)
+    except (OSError, ProtocolError, H2Error):
+        pass  # the client left, or speaks no HTTP
+    finally:
+        writer.close()
+
+
+class Replay:
+    """A server that plays traces back, in a thread of its own.
+
+        with Replay("recordings", faults=["coalesce=4"]) as server:
+            httpx.get(server.url)
+
+    `paths`: trace files, directories of them, or Trace objects. `speed`: 2 is twice as fast, 0 at once.
+    `idle_cap`: no silence longer than so many seconds. `loop`: the body again and again. `once`: each
+    trace answers one request. `tap` / `like`: whose record is played where several taps saw the same
+    streams ("origin": the most upstream one, "client": the most downstream one). `faults` and `seed`:
+    see `sse_tap.replay.faults`. `tls`: with `certificate` and `key` (PEM files) or a new self-signed
+    certificate, whose path is then `server.certificate`.
+
+    Raises TraceError for an unreadable trace, ValueError for a wrong argument, OSError where the port
+    is taken.
+    """
+
+    def __init__(
+        self,
+        paths: str | Path | Trace | Iterable[str | Path | Trace],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        speed: float = 1.0,
+        idle_cap: float | None = None,
+        loop: bool = False,
+        once: bool = False,
+        tap: str | None = None,
+        like: str = "origin",
+        faults: Iterable[str] = (),
+        seed: int = 0,
+        tls: bool = False,
+        certificate: str | Path | None = None,
+        key: str | Path | None = None,
+        http2: bool = True,
+        clock: Clock | None = None,
+    ) -> None:
+        texts = tuple(faults)
+        cap = None if idle_cap is None else round(idle_cap * 1e9)
+        pace = Pace(speed, cap, loop, parse_faults(texts, seed))
+        traces = choose(load(paths), tap, like)
+        library = Library(traces, once=once)
+        if not library.traces:
+            raise ValueError("there is no trace with a request to replay")
+        stamp = (*texts, f"seed={seed}") if seed and texts else texts
+        self.app = App(library, pace, clock or LoopClock(), stamp)
+        self.host, self.port = host, port
+        self.done = threading.Event()
+        self.certificate = Path(certificate) if certificate else None
+        self._key = Path(key) if key else self.certificate
+        self._tls, self._http2 = tls or certificate is not None, http2
+        self._stop: Callable[[], object] = lambda: None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def library(self) -> Library:
+        """The traces that are served."""
+        return self.app.library
+
+    @property
+    def drift(self) -> Drift:
+        """How late the writes were."""
+        return self.app.drift
+
+    @property
+    def served(self) -> list[Served]:
+        """The requests answered so far."""
+        return self.app.served
+
+    @property
+    def base_url(self) -> str:
+        """Scheme, host and port, without a slash at the end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The URL of the first trace's stream."""
+        return self.urls[0]
+
+    @property
+    def urls(self) -> list[str]:
+        """The URLs of all streams, in the order of the traces."""
+        requests = (trace.request for trace in self.library.traces)
+        return [self.base_url + urlsplit_target(request.url) for request in requests if request]
+
+    def __enter__(self) -> Replay:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def start(self) -> Replay:
+        """Listen and serve in a thread; returns when the port is open."""
+        ready: list[BaseException | None] = []
+        opened = threading.Event()
+
+        def report(error: BaseException | None) -> None:
+            ready.append(error)
+            opened.set()
+
+        self._thread = threading.Thread(target=self._run, args=(report,), name="sse-tap replay", daemon=True)
+        self._thread.start()
+        opened.wait()
+        if ready[0] is not None:
+            self._thread.join()
+            raise ready[0]
+        return self
+
+    def stop(self) -> None:
+        """Close everything, also in mid-stream; calling it again does nothing."""
+        self._stop()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, report: Callable[[BaseException | None], None]) -> None:
+        with TemporaryDirectory(prefix="sse-tap-replay-") as scratch:
+            try:
+                asyncio.run(self._serve(Path(scratch), report), loop_factory=fine_loop)
+            except (OSError, ssl.SSLError, ValueError) as error:
+                report(error)
+
+    async def _serve(self, scratch: Path, report: Callable[[BaseException | None], None]) -> None:
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+        self._stop = lambda: _quietly(loop.call_soon_threadsafe, over.set)
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            await handle(self.app, reader, writer)
+
+        self.app.on_served = self._note
+        context = self._context(scratch) if self._tls else None
+        server = await asyncio.start_server(connected, self.host, self.port, ssl=context)
+        self.port = server.sockets[0].getsockname()[1]
+        report(None)
+        try:
+            await over.wait()
+        finally:
+            server.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _note(self, served: Served) -> None:
+        if self.library.done and not self.app.active:
+            self.done.set()
+
+    def _context(self, scratch: Path) -> ssl.SSLContext:
+        if self.certificate is None or self._key is None:
+            self.certificate, self._key = self_signed(scratch, self.host)
+        return server_context(self.certificate, self._key, http2=self._http2)
+
+
+def _quietly(call: Callable[..., object], *args: object) -> None:
+    with suppress(RuntimeError):  # the loop has ended already
+        call(*args)
+
+
+def load(paths: str | Path | Trace | Iterable[str | Path | Trace]) -> list[Trace]:
+    """The traces behind files, directories and Trace objects, in their order."""
+    return list(_load([paths] if isinstance(paths, (str, Path, Trace)) else paths))
+
+
+def _load(paths: Iterable[str | Path | Trace]) -> Iterator[Trace]:
+    for path in paths:
+        if isinstance(path, Trace):
+            yield path
+        else:
+            yield from (read_trace(file) for file in find_traces([path]))
