@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from sse_tap.trace import (
@@ -17,11 +18,13 @@ from sse_tap.trace import (
     Lag,
     Lost,
     Note,
+    Record,
     Request,
     Response,
     Trace,
     Trailers,
 )
+from sse_tap.tracefile import encode, file_name
 
 MS = 1_000_000
 BOOT = "11111111-2222-3333-4444-555555555555"
@@ -131,15 +134,17 @@ def trace(
     )
 
 
-def records(built: Trace) -> list[object]:
+def records(built: Trace) -> list[Record]:
     """A trace's records in the order of a file."""
-    body: list[Any] = [*built.chunks, *built.lost, *built.lags, *built.notes]
-    if built.response is not None:
-        body.append(built.response)
-    if built.trailers is not None:
-        body.append(built.trailers)
-    body.sort(key=lambda record: record.t)
-    head: list[object] = [built.header]
-    if built.request is not None:
-        head.append(built.request)
-    return head + body + ([built.end] if built.end else [])
+    body: list[Any] = [*built.chunks, *built.lost, *built.lags, *built.notes, built.response, built.trailers]
+    body = sorted((record for record in body if record is not None), key=lambda record: record.t)
+    ends = [record for record in (built.header, built.request) if record is not None]
+    return [*ends, *body, *([built.end] if built.end else [])]
+
+
+def write(folder: Path, *traces: Trace) -> list[Path]:
+    """Traces as files in a folder, named as a recorder would."""
+    paths = [folder / file_name(one.header) for one in traces]
+    for one, path in zip(traces, paths, strict=True):
+        path.write_bytes(b"".join(map(encode, records(one))))
+    return paths

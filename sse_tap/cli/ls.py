@@ -1,0 +1,186 @@
+"""`sse-tap ls`: what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from sse_tap.cli.inputs import streams
+from sse_tap.cli.options import examples, json_option, width_option
+from sse_tap.cli.output import console, plain_terminal, print_json, rounded
+from sse_tap.lanes import picture
+from sse_tap.text import ascii_only, clock_time, duration, shorten_middle, visible
+from sse_tap.timeline import END_WORDS, path_of
+from sse_tap.timing import Summary, summary
+from sse_tap.trace import Trace
+from sse_tap.tracefile import SUFFIX, TraceError, find_traces, read_trace
+
+WIDE = 110  # columns from which the date is shown too
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One recorded stream: its traces (upstream first), their figures, and what to know about them."""
+
+    traces: tuple[Trace, ...]
+    figures: tuple[Summary, ...]
+    span_ns: int
+
+    @property
+    def started_at(self) -> str:
+        """When the earliest tap began."""
+        return min(self.traces, key=lambda trace: trace.header.started_ns).header.started_at
+
+    @property
+    def flags(self) -> list[str]:
+        """What makes this record less than whole, or the stream odd; stable words."""
+        return [word for word, found in self._flags() if found]
+
+    def _flags(self) -> Iterator[tuple[str, bool]]:
+        yield "truncated", any(trace.end is None for trace in self.traces)
+        yield "lost", any(trace.lost for trace in self.traces)
+        yield "lag", any(trace.lags for trace in self.traces)
+        yield "mid-block", any(figures.mid_block for figures in self.figures)
+        yield "notes", any(trace.notes for trace in self.traces)
+        yield "problems", any(trace.problems for trace in self.traces)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file that is no readable trace, and why."""
+
+    path: Path
+    reason: str
+
+
+@click.command(epilog=examples("sse-tap ls", "sse-tap ls recordings --json"))
+@click.argument("folder", metavar="[DIR]", default="recordings", type=click.Path())
+@width_option()
+@json_option()
+def command(folder: str, width: int | None, as_json: bool) -> None:
+    """List the recorded streams of a folder (default: recordings), newest first.
+
+    A stream that several taps saw is one line, its taps in the order upstream→downstream. Flags say
+    what to know before trusting a record: truncated (the file stops without an end), lost (the
+    recorder missed chunks), lag (the tap itself ran late), mid-block (the body ends inside a block),
+    notes and problems (see sse-tap show).
+    """
+    entries, refused = scan(folder)
+    if as_json:
+        print_json(
+            {"version": 1, "streams": [*map(as_object, entries)], "unreadable": [*map(_refusal, refused)]}
+        )
+        return
+    out = console(width=width)
+    plain = plain_terminal()
+    out.print(table(entries, out.width, plain=plain))
+    for one in refused:
+        text = visible(f"{one.path.name}: {one.reason}")
+        out.print(Text.assemble(("unreadable  ", "red"), ascii_only(text) if plain else text))
+
+
+def scan(folder: str) -> tuple[list[Entry], list[Refused]]:
+    """The streams in a folder, newest first, and the files that could not be read."""
+    traces: list[Trace] = []
+    refused: list[Refused] = []
+    for path in files(folder):
+        try:
+            traces.append(read_trace(path))
+        except TraceError as error:
+            refused.append(Refused(path, str(error)))
+    entries = [entry_of(stream) for stream in streams(traces)]
+    return sorted(entries, key=lambda entry: entry.traces[0].header.started_ns, reverse=True), refused
+
+
+def files(folder: str) -> list[Path]:
+    """Every file in a folder that is named as a trace, readable or not; a single file for itself."""
+    home = Path(folder)
+    if not home.is_dir():
+        return find_traces([folder])
+    return sorted(home.glob(f"*{SUFFIX}")) or find_traces([folder])
+
+
+def entry_of(stream: Sequence[Trace]) -> Entry:
+    """A stream's line: figures of every trace, the duration over all of them."""
+    return Entry(tuple(stream), tuple(map(summary, stream)), picture(stream).span)
+
+
+def table(entries: Sequence[Entry], width: int, *, plain: bool = False) -> Table:
+    """The list as a table without lines, the path cut to what the width leaves."""
+    out = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name, right in (("when (UTC)", 0), ("taps", 0), ("stream", 0), ("status", 0), ("time", 1)):
+        out.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for name, right in (("blocks", 1), ("comments", 1), ("end", 0), ("flags", 0)):
+        out.add_column(name, justify="right" if right else "left", no_wrap=name != "flags")
+    for entry in entries:
+        cells = [*cells_of(entry, width)]
+        out.add_row(*(Text(ascii_only(text) if plain else text, style=style) for text, style in cells))
+    return out
+
+
+def cells_of(entry: Entry, width: int) -> Iterator[tuple[str, str]]:
+    """(text, style) of each column."""
+    nearest, counts = entry.traces[-1], entry.figures[-1].counts
+    moment = clock_time(entry.started_at)
+    yield (moment if width >= WIDE else moment[5:]), ""
+    yield (
+        shorten_middle(" → ".join(visible(trace.tap) for trace in entry.traces), max(width // 5, 10)),
+        "bold",
+    )
+    request = nearest.request
+    what = f"{request.method} {path_of(request.url)}" if request else "?"
+    yield shorten_middle(visible(what), max(width // 4, 12)), ""
+    status = nearest.response.status if nearest.response else None
+    yield ("-" if status is None else str(status)), ("" if status and status < 400 else "red")
+    yield duration(entry.span_ns), ""
+    yield f"{counts.blocks:,}", ""
+    yield f"{counts.comments:,}", ""
+    reason = entry.figures[-1].end
+    yield visible(END_WORDS.get(reason, reason or "-")), ("" if reason == "complete" else "red")
+    yield " ".join(entry.flags), "yellow"
+
+
+def as_object(entry: Entry) -> dict[str, Any]:
+    """A stream as JSON: `taps` upstream first, each with the figures of its trace."""
+    nearest = entry.traces[-1]
+    request = nearest.request
+    return {
+        "id": nearest.header.id,
+        "started_at": entry.started_at,
+        "method": request.method if request else None,
+        "url": request.url if request else None,
+        "status": nearest.response.status if nearest.response else None,
+        "duration_ms": rounded(entry.span_ns / 1e6),
+        "taps": [_tap(trace, figures) for trace, figures in zip(entry.traces, entry.figures, strict=True)],
+        "flags": entry.flags,
+    }
+
+
+def _tap(trace: Trace, figures: Summary) -> dict[str, Any]:
+    counts = figures.counts
+    return {
+        "name": trace.tap,
+        "trace": trace.source,
+        "id": trace.header.id,
+        "chunks": counts.chunks,
+        "reads": counts.reads,
+        "blocks": counts.blocks,
+        "comments": counts.comments,
+        "bytes": counts.bytes,
+        "ttfb_ms": rounded(figures.ttfb_ms),
+        "ttfe_ms": rounded(figures.ttfe_ms),
+        "duration_ms": rounded(figures.duration_ms),
+        "longest_silence_ms": rounded(figures.longest_silence_ms),
+        "end": figures.end,
+        "problems": [*trace.problems],
+    }
+
+
+def _refusal(one: Refused) -> dict[str, str]:
+    return {"trace": str(one.path), "reason": one.reason}

@@ -1,0 +1,142 @@
+"""`sse-tap timeline`: streams as a picture."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from sse_tap.cli.inputs import load, streams
+from sse_tap.cli.options import ascii_option, examples, json_option, traces_argument, width_option
+from sse_tap.cli.output import console, plain_terminal, print_json, rounded
+from sse_tap.lanes import Lane, Picture, picture, silences
+from sse_tap.timeline import Timeline
+from sse_tap.timing import Kind
+
+EXPORT_WIDTH = 120
+_MS = 1e6
+
+
+@click.command(
+    epilog=examples(
+        "sse-tap timeline recordings",
+        "sse-tap timeline recordings --export story.svg --width 120",
+    )
+)
+@traces_argument()
+@click.option(
+    "--export",
+    "target",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=False),
+    help="Write the picture to FILE: .svg, .html or .txt.",
+)
+@click.option("--stream", "wanted", metavar="ID", help="Only the stream with a trace whose id begins so.")
+@width_option()
+@ascii_option()
+@json_option("Print what the picture shows as one JSON object.")
+def command(
+    paths: tuple[str, ...],
+    target: str | None,
+    wanted: str | None,
+    width: int | None,
+    plain: bool,
+    as_json: bool,
+) -> None:
+    """Draw streams: one lane per tap, time from left to right.
+
+    The tap nearest the server is on top, the one nearest the client at the bottom, all on one clock
+    that begins with the request. Thin strokes are blocks that came apart, solid bricks are blocks that
+    came together in one read, and a yellow line between two lanes is a coalesced group on its way.
+    """
+    pictures = chosen([picture(stream) for stream in streams(load(paths))], wanted)
+    if as_json:
+        print_json({"version": 1, "streams": [as_object(shown) for shown in pictures]})
+    elif target is None:
+        console(width=width).print(Timeline(pictures, ascii=plain or plain_terminal()))
+    if target is not None:
+        write(pictures, Path(target), width or EXPORT_WIDTH, plain)
+
+
+def chosen(pictures: Sequence[Picture], wanted: str | None) -> list[Picture]:
+    """The pictures asked for by id; all without one. Raises UsageError where none has it."""
+    if not wanted:
+        return [*pictures]
+    found = [p for p in pictures if any(i.startswith(wanted) for i in (p.id, *(lane.id for lane in p.lanes)))]
+    if not found:
+        raise click.UsageError(f"no stream has an id that begins with {wanted}")
+    return found
+
+
+def write(pictures: Sequence[Picture], target: Path, width: int, plain: bool) -> None:
+    """Write the picture in the format that the file's name asks for."""
+    suffix = target.suffix.lower()
+    if suffix not in (".svg", ".html", ".txt"):
+        raise click.UsageError("--export writes .svg, .html or .txt: give the file one of these endings")
+    sheet = console(
+        width=width, record=True, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+    )
+    sheet.print(Timeline(pictures, ascii=plain))
+    target.write_text(exported(sheet, suffix), encoding="utf-8")
+
+
+def exported(sheet: Console, suffix: str) -> str:
+    """What a recording console holds, as SVG, HTML or text."""
+    if suffix == ".svg":
+        return sheet.export_svg(title="sse-tap timeline")
+    return sheet.export_html() if suffix == ".html" else sheet.export_text()
+
+
+def as_object(shown: Picture) -> dict[str, Any]:
+    """A picture as JSON: times in ms since its zero, the earliest request."""
+    return {
+        "id": shown.id,
+        "method": shown.method,
+        "url": shown.url,
+        "started_at": shown.started_at,
+        "duration_ms": rounded(shown.span / _MS),
+        "exact_clock": shown.exact,
+        "lanes": [_lane(lane, shown.span) for lane in shown.lanes],
+        "groups": [*_groups(shown)],
+    }
+
+
+def _lane(lane: Lane, span: int) -> dict[str, Any]:
+    return {
+        "tap": lane.tap,
+        "id": lane.id,
+        "trace": lane.source,
+        "status": lane.status,
+        "request_ms": rounded(lane.request / _MS),
+        "response_ms": None if lane.response is None else rounded(lane.response / _MS),
+        "end_ms": None if lane.end is None else rounded(lane.end / _MS),
+        "end": lane.reason,
+        "blocks": [
+            {"t_ms": rounded(t / _MS), "read": read, "kind": Kind(kind).name.lower()}
+            for t, read, kind in zip(lane.times, lane.reads, lane.kinds, strict=True)
+        ],
+        "silences": [
+            {"from_ms": rounded(begin / _MS), "to_ms": rounded(end / _MS)}
+            for begin, end in silences(lane, span)
+        ],
+        "lost": [{"t_ms": rounded(x.t / _MS), "chunks": x.chunks, "bytes": x.bytes} for x in lane.lost],
+        "lags": [{"t_ms": rounded(x.t / _MS), "ms": x.ms} for x in lane.lags],
+    }
+
+
+def _groups(shown: Picture) -> Iterator[dict[str, Any]]:
+    for (up, down), groups in zip(pairwise(shown.lanes), shown.groups, strict=False):
+        for group in groups:
+            yield {
+                "upstream": up.tap,
+                "downstream": down.tap,
+                "first_ms": rounded(group.t_first / _MS),
+                "last_ms": rounded(group.t_last / _MS),
+                "arrival_ms": rounded(group.t_arrival / _MS),
+                "blocks": group.blocks,
+            }

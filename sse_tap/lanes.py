@@ -1,0 +1,430 @@
+"""What a timeline shows, before it is drawn: traces as lanes on one clock, lanes as cells.
+
+Pure layout, no drawing: `picture` puts the traces of one stream on a common clock, `Scale` maps times
+to cells, `cells_of` says what happened in every cell of a lane. Times are nanoseconds; inside a
+`Picture` they count from its zero, the earliest request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from itertools import pairwise
+
+from sse_tap.text import duration
+from sse_tap.timing import Kind, blocks_of, finish_of, start_of
+from sse_tap.trace import Lag, Lost, Trace
+
+# Reads with so many blocks are drawn as a full brick; two to four are everyday (the last content, its
+# usage and [DONE] are often one write) and stay low.
+MANY = 5
+# A gap is marked as a silence from this share of the picture on, or, where it stands out fourfold from
+# the usual gap, from a smaller share.
+SILENCE_SHARE, STANDOUT_SHARE, STANDOUT = 1 / 8, 1 / 25, 4
+# Nothing sensible is longer than this; hostile traces are clamped to it (about 36 years, in ns).
+LIMIT = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A coalesced group: `blocks` left the upstream tap between `t_first` and `t_last` (on the upstream
+    trace's own clock, its `t`) and reached the downstream tap together at `t_arrival` (on its own)."""
+
+    t_first: int
+    t_last: int
+    t_arrival: int
+    blocks: int = 0
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What one tap saw of a stream. `times`, `reads` and `kinds` are parallel, one entry a block;
+    `parts` are times of chunks that completed no block. `response` and `end` are None where not seen;
+    `last` is the time of the last thing seen."""
+
+    tap: str
+    request: int
+    response: int | None
+    end: int | None
+    last: int
+    reason: str = ""
+    status: int | None = None
+    times: Sequence[int] = ()
+    reads: Sequence[int] = ()
+    kinds: Sequence[int] = ()
+    parts: Sequence[int] = ()
+    lost: tuple[Lost, ...] = ()
+    lags: tuple[Lag, ...] = ()
+    source: str = ""
+    id: str = ""
+    offset: int = 0  # what was added to the trace's `t`
+
+    def at(self, t: int) -> int:
+        """A time of this lane's own trace, on the picture's clock."""
+        return _clamp(t + self.offset)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One stream as several taps saw it, upstream first; `groups[i]` lie between lanes i and i+1, on
+    the picture's clock. `exact` is False where the lanes were aligned by their start times alone."""
+
+    method: str
+    url: str
+    started_at: str
+    lanes: tuple[Lane, ...]
+    groups: tuple[tuple[Group, ...], ...] = ()
+    exact: bool = True
+    id: str = ""
+
+    @property
+    def span(self) -> int:
+        """From zero to the last thing any tap saw (ns, at least 1)."""
+        return max(1, *(lane.last for lane in self.lanes))
+
+    @property
+    def tall(self) -> frozenset[int]:
+        """The kinds drawn tall: events with text; where no event carries text, every event."""
+        if any(Kind.CONTENT in lane.kinds for lane in self.lanes):
+            return frozenset({Kind.CONTENT})
+        return frozenset({Kind.EVENT, Kind.LINE})
+
+
+def picture(
+    traces: Sequence[Trace],
+    *,
+    groups: Sequence[Sequence[Group]] = (),
+    offsets: Sequence[int] | None = None,
+) -> Picture:
+    """The traces of one stream, upstream first, on one clock.
+
+    `groups[i]` are the coalesced groups between traces i and i+1. `offsets` (ns to add to each
+    trace's `t`) come from whoever knows better than the headers' clocks.
+    """
+    exact = offsets is not None or shared_clock(traces)
+    shifts = clock_offsets(traces) if offsets is None else [*offsets]
+    starts = [start_of(trace) + shift for trace, shift in zip(traces, shifts, strict=True)]
+    zero = min(starts)
+    lanes = tuple(lane_of(trace, shift - zero) for trace, shift in zip(traces, shifts, strict=True))
+    first = traces[starts.index(zero)]
+    return Picture(
+        method=first.request.method if first.request else "",
+        url=first.request.url if first.request else "",
+        started_at=first.header.started_at,
+        lanes=lanes,
+        groups=tuple(
+            tuple(_shifted(group, up, down) for group in found)
+            for found, (up, down) in zip(groups, pairwise(lanes), strict=False)
+        ),
+        exact=exact,
+        id=first.header.id,
+    )
+
+
+def _shifted(group: Group, up: Lane, down: Lane) -> Group:
+    first, last, arrival = up.at(group.t_first), up.at(group.t_last), down.at(group.t_arrival)
+    return replace(group, t_first=first, t_last=last, t_arrival=arrival)
+
+
+def shared_clock(traces: Sequence[Trace]) -> bool:
+    """Whether the traces' times are readings of one clock: the same boot of one machine."""
+    clocks = {(trace.header.clock.name, trace.header.clock.boot_id) for trace in traces}
+    return len(clocks) == 1 and (len(traces) == 1 or bool(traces[0].header.clock.boot_id))
+
+
+def clock_offsets(traces: Sequence[Trace]) -> list[int]:
+    """What to add to each trace's `t` for a common clock: by `origin_ns` where it is shared, else by
+    `started_at`. Raises ValueError for a `started_at` that no reader would let in."""
+    if shared_clock(traces):
+        return [trace.header.clock.origin_ns for trace in traces]
+    return [trace.header.started_ns for trace in traces]
+
+
+def upstream_first(traces: Sequence[Trace]) -> list[Trace]:
+    """Taps in causal order: the nearer the origin, the later it sees the request; on separate clocks,
+    the shorter it waits for the response."""
+    if shared_clock(traces):
+        return sorted(traces, key=lambda trace: -(start_of(trace) + trace.header.clock.origin_ns))
+    return sorted(traces, key=_wait)
+
+
+def _wait(trace: Trace) -> int:
+    return (trace.response.t if trace.response else finish_of(trace)) - start_of(trace)
+
+
+def lane_of(trace: Trace, offset: int = 0) -> Lane:
+    """One trace as a lane, `offset` ns added to all its times."""
+    blocks = blocks_of(trace)
+    whole = frozenset(blocks.chunks)
+    parts = [t for i, t in enumerate(trace.chunks.times) if i not in whole]
+    last = max([start_of(trace), finish_of(trace), *trace.chunks.times[-1:]])
+    return Lane(
+        tap=trace.tap,
+        request=_clamp(start_of(trace) + offset),
+        response=_clamp(trace.response.t + offset) if trace.response else None,
+        end=_clamp(trace.end.t + offset) if trace.end else None,
+        last=_clamp(last + offset),
+        reason=trace.end.reason if trace.end else "",
+        status=trace.response.status if trace.response else None,
+        times=_shift(blocks.times, offset),
+        reads=blocks.reads,
+        kinds=blocks.kinds,
+        parts=_shift(parts, offset),
+        lost=tuple(replace(lost, t=_clamp(lost.t + offset)) for lost in trace.lost),
+        lags=tuple(replace(lag, t=_clamp(lag.t + offset)) for lag in trace.lags),
+        source=trace.source,
+        id=trace.header.id,
+        offset=offset,
+    )
+
+
+def _shift(times: Sequence[int], offset: int) -> list[int]:
+    return [_clamp(t + offset) for t in times]
+
+
+def _clamp(t: int) -> int:
+    return min(max(t, -LIMIT), LIMIT)
+
+
+# Ticks of a scale, in ns: 1-2-5 up to seconds, then what clocks show.
+_SECOND = 1_000_000_000
+TICKS = tuple(
+    [digit * 10**power for power in range(3, 10) for digit in (1, 2, 5)][:-2]
+    + [n * _SECOND for n in (2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800)]
+    + [n * 3600 * _SECOND for n in (1, 2, 3, 6, 12, 24, 48, 120, 240)]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Times 0 to `span` (ns) on `cells` cells, one of them left free at each side for brackets."""
+
+    span: int
+    cells: int
+
+    @property
+    def per_cell(self) -> float:
+        """Nanoseconds a cell."""
+        return max(self.span, 1) / max(self.cells - 2, 1)
+
+    def place(self, t: int) -> float:
+        """Where a time lies, in cells and fractions of one."""
+        return min(max(1 + t / self.per_cell, 0.0), self.cells - 1.001)
+
+    def cell(self, t: int) -> int:
+        """The cell a time falls into."""
+        return int(self.place(t))
+
+    def ticks(self, room: int = 3) -> list[tuple[int, int]]:
+        """(cell, time) of sensible marks that leave `room` cells between their labels."""
+        fitting = (step for step in TICKS if self._fits(step, room))
+        step = next(fitting, TICKS[-1] * 10 ** max(0, len(str(self.span)) - len(str(TICKS[-1])) + 1))
+        return [(self.cell(t), t) for t in range(0, self.span + 1, step)]
+
+    def _fits(self, step: int, room: int) -> bool:
+        count = self.span // step
+        if count > self.cells:
+            return False
+        widest = max(len(duration(t)) for t in (step, step * count, step * max(count - 1, 1)))
+        return step / self.per_cell >= widest + room
+
+
+class Mark(Enum):
+    """What a cell shows. ONE and APART come tall or short, by what the events carry."""
+
+    BLANK = auto()
+    WAIT = auto()  # the request is out, no response headers yet
+    RAIL = auto()  # the response is open
+    QUIET = auto()  # part of a marked silence
+    PART = auto()  # bytes that complete no block
+    RETRY = auto()
+    COMMENT = auto()
+    ONE = auto()  # one event
+    APART = auto()  # several events, each in a read of its own
+    FEW = auto()  # two to four blocks in one read
+    BRICK = auto()  # five or more blocks in one read
+    DONE = auto()
+    HEAD = auto()
+    END = auto()
+    BROKEN = auto()  # an end other than complete
+    CUT = auto()  # the file stops here
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a lane. `third` (0 to 2) is where in the cell a single block lies; `count` the blocks
+    of the fullest read; `done`: a [DONE] is among them."""
+
+    mark: Mark
+    tall: bool = False
+    third: int = 1
+    count: int = 0
+    done: bool = False
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What fell into one cell so far."""
+
+    place: float
+    reads: int = 0
+    fullest: int = 0
+    tall: int = 0
+    short: int = 0
+    comments: int = 0
+    done: bool = False
+
+    def cell(self) -> Cell:
+        """What this cell shows: together before [DONE] before comments before events apart."""
+        if self.fullest >= MANY or (self.fullest >= 2 and not self.done):
+            mark = Mark.BRICK if self.fullest >= MANY else Mark.FEW
+            return Cell(mark, True, 1, self.fullest, self.done)
+        if self.done:
+            return Cell(Mark.DONE, False, 1, self.fullest, True)
+        if self.comments:
+            return Cell(Mark.COMMENT, False, 1, self.fullest)
+        if not self.tall + self.short:
+            return Cell(Mark.RETRY, False, 1, self.fullest)
+        third = int(self.place * 3) % 3
+        return Cell(Mark.ONE if self.reads == 1 else Mark.APART, self.tall > 0, third, self.fullest)
+
+
+def cells_of(lane: Lane, scale: Scale, tall: frozenset[int]) -> list[Cell]:
+    """What every cell of the lane shows: `scale.cells` cells, the open rail included."""
+    cells = _ground(lane, scale)
+    for begin, end in silences(lane, scale.span):
+        for i in range(scale.cell(begin) + 1, scale.cell(end)):
+            cells[i] = Cell(Mark.QUIET)
+    for t in lane.parts:
+        cells[scale.cell(t)] = Cell(Mark.PART)
+    for index, tally in _tallies(lane, scale, tall).items():
+        cells[index] = tally.cell()
+    _brackets(lane, scale, cells)
+    return cells
+
+
+def _ground(lane: Lane, scale: Scale) -> list[Cell]:
+    """Blank, then waiting from the request on, then the rail from the response to the last thing seen."""
+    cells = [Cell(Mark.BLANK)] * scale.cells
+    last = scale.cell(lane.last)
+    opened = last + 1 if lane.response is None else scale.cell(lane.response)
+    for i in range(scale.cell(lane.request), last + 1):
+        cells[i] = Cell(Mark.WAIT if i < opened else Mark.RAIL)
+    return cells
+
+
+def _brackets(lane: Lane, scale: Scale, cells: list[Cell]) -> None:
+    """The headers just left of the cell in which they came, the end just right of its cell: so neither
+    hides a block."""
+    if lane.response is not None:
+        _put(cells, scale.cell(lane.response) - 1, Cell(Mark.HEAD))
+    end = Mark.CUT if lane.end is None else Mark.END if lane.reason == "complete" else Mark.BROKEN
+    _put(cells, scale.cell(lane.last if lane.end is None else lane.end) + 1, Cell(end))
+
+
+_SOFT = frozenset({Mark.BLANK, Mark.WAIT, Mark.RAIL, Mark.QUIET})
+
+
+def _put(cells: list[Cell], index: int, cell: Cell) -> None:
+    index = min(max(index, 0), len(cells) - 1)
+    if cells[index].mark in _SOFT:
+        cells[index] = cell
+
+
+def _tallies(lane: Lane, scale: Scale, tall: frozenset[int]) -> dict[int, _Tally]:
+    """What fell into which cell; one pass over the blocks."""
+    found: dict[int, _Tally] = {}
+    read, run, tally = None, 0, None
+    for t, number, kind in zip(lane.times, lane.reads, lane.kinds, strict=True):
+        if tally is None or number != read:
+            place = scale.place(t)
+            tally = found.setdefault(int(place), _Tally(place))
+            tally.reads += 1
+            read, run = number, 0
+        run += 1
+        tally.fullest = max(tally.fullest, run)
+        if kind == Kind.COMMENT:
+            tally.comments += 1
+        elif kind == Kind.DONE:
+            tally.done = True
+        elif kind != Kind.RETRY:
+            tally.tall += kind in tall
+            tally.short += kind not in tall
+    return found
+
+
+def silences(lane: Lane, span: int) -> list[tuple[int, int]]:
+    """(begin, end) of the gaps worth marking, after the response headers, in order of time."""
+    gaps = [(a, b) for a, b in pairwise(_activity(lane)) if b > a]
+    if not gaps:
+        return []
+    usual = sorted(b - a for a, b in gaps)[len(gaps) // 2]
+    least = span * STANDOUT_SHARE
+    return [
+        (a, b)
+        for a, b in gaps
+        if b - a >= span * SILENCE_SHARE or (b - a >= least and b - a >= STANDOUT * usual)
+    ]
+
+
+def waiting(lane: Lane) -> tuple[int, int]:
+    """(begin, end) of the wait for the response headers."""
+    return lane.request, lane.last if lane.response is None else lane.response
+
+
+def _activity(lane: Lane) -> Iterator[int]:
+    """Times at which something of the response came: headers, bytes, the end."""
+    marks = [*lane.times, *lane.parts]
+    if lane.response is not None:
+        marks.append(lane.response)
+    if lane.end is not None:
+        marks.append(lane.end)
+    yield from sorted(marks)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A text to be written near a cell; the higher `weight` is placed first."""
+
+    cell: int
+    text: str
+    tone: str
+    weight: float = 0
+    brief: str = ""  # what to write where the text has no room
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A label that found its place: `begin` is its first cell."""
+
+    begin: int
+    text: str
+    tone: str
+
+
+@dataclass
+class Row:
+    """A row of cells that labels share without touching one another."""
+
+    cells: int
+    taken: list[Placed] = field(default_factory=list)
+
+    def place(self, label: Label) -> bool:
+        """Put a label at its cell, or as near as the row's ends allow; False where there is no room."""
+        return any(text and self._try(label, text) for text in (label.text, label.brief))
+
+    def _try(self, label: Label, text: str) -> bool:
+        begin = min(label.cell, self.cells - len(text))
+        free = all(begin + len(text) < p.begin or begin > p.begin + len(p.text) for p in self.taken)
+        if begin >= 0 and free:
+            self.taken.append(Placed(begin, text, label.tone))
+        return begin >= 0 and free
+
+
+def place(labels: Sequence[Label], cells: int) -> list[Placed]:
+    """As many labels as have room in one row, weightiest first, in order of their place."""
+    row = Row(cells)
+    for label in sorted(labels, key=lambda label: -label.weight):
+        row.place(label)
+    return sorted(row.taken, key=lambda placed: placed.begin)

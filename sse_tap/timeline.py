@@ -1,0 +1,449 @@
+"""The picture of streams: one lane per tap, time left to right, drawn with rich.
+
+Renderables only: they yield lines and never print. What is where is decided in `sse_tap.lanes`; here it
+gets glyphs and colours. Every mark differs in shape and not in colour alone, so a picture without
+colours (pipes, NO_COLOR) says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from sse_tap.lanes import (
+    MANY,
+    Cell,
+    Group,
+    Label,
+    Lane,
+    Mark,
+    Picture,
+    Placed,
+    Scale,
+    cells_of,
+    place,
+    silences,
+    waiting,
+)
+from sse_tap.text import (
+    ascii_only,
+    clock_time,
+    duration,
+    plural,
+    shorten,
+    shorten_middle,
+    visible,
+    width_of,
+)
+from sse_tap.timing import Kind
+
+MIN_WIDTH, MAX_WIDTH = 40, 2000
+_NAME_SHARE = 5  # tap names take at most a fifth of the width
+
+END_WORDS = {
+    "client-aborted": "client aborted",
+    "upstream-reset": "upstream reset",
+    "upstream-timeout": "upstream timed out",
+    "protocol-error": "protocol error",
+    "tap-stopped": "tap stopped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """The shapes of one character set; tuples hold a glyph for each third of a cell."""
+
+    marks: Mapping[Mark, str]
+    one_tall: tuple[str, str, str]
+    one_short: str
+    apart_tall: str
+    apart_short: str
+    bracket: tuple[str, str, str, str]  # from, over, the last one left, arrival
+    tick: str
+    lost: str
+    lag: str
+    down: str
+    ellipsis: str
+    times: str
+
+
+UNICODE = Glyphs(
+    marks={
+        Mark.BLANK: " ",
+        Mark.WAIT: "·",
+        Mark.RAIL: "─",
+        Mark.QUIET: "┄",
+        Mark.PART: "╷",
+        Mark.RETRY: "↻",
+        Mark.COMMENT: ":",
+        Mark.FEW: "▄",
+        Mark.BRICK: "█",
+        Mark.DONE: "◆",
+        Mark.HEAD: "├",
+        Mark.END: "┤",
+        Mark.BROKEN: "✗",
+        Mark.CUT: "?",
+    },
+    one_tall=("▏", "│", "▕"),
+    one_short="╵",
+    apart_tall="║",
+    apart_short="╨",
+    bracket=("╰", "─", "┴", "▼"),
+    tick="╵",
+    lost="✗",
+    lag="≈",
+    down="↓",
+    ellipsis="…",
+    times="×",
+)
+ASCII = Glyphs(
+    marks={
+        Mark.BLANK: " ",
+        Mark.WAIT: ".",
+        Mark.RAIL: "-",
+        Mark.QUIET: "~",
+        Mark.PART: ",",
+        Mark.RETRY: "r",
+        Mark.COMMENT: ":",
+        Mark.FEW: "=",
+        Mark.BRICK: "#",
+        Mark.DONE: "*",
+        Mark.HEAD: "[",
+        Mark.END: "]",
+        Mark.BROKEN: "X",
+        Mark.CUT: "?",
+    },
+    one_tall=("|", "|", "|"),
+    one_short="'",
+    apart_tall="H",
+    apart_short='"',
+    bracket=("\\", "_", "_", "v"),
+    tick="'",
+    lost="X",
+    lag="!",
+    down="v",
+    ellipsis="...",
+    times="x",
+)
+
+STYLES = {
+    Mark.WAIT: "dim",
+    Mark.RAIL: "dim",
+    Mark.QUIET: "dim",
+    Mark.PART: "dim",
+    Mark.RETRY: "cyan",
+    Mark.COMMENT: "bold cyan",
+    Mark.FEW: "yellow",
+    Mark.BRICK: "bold yellow",
+    Mark.DONE: "bold",
+    Mark.BROKEN: "bold red",
+    Mark.CUT: "bold red",
+}
+TALL, SHORT = "green", "bright_blue"
+TONES = {
+    "bad": "bold red",
+    "tap": "magenta",
+    "many": "yellow",
+    "quiet": "",
+    "group": "yellow",
+    "done": "bold",
+    "axis": "",
+}
+
+_LEGEND = {
+    Mark.RETRY: "retry:",
+    Mark.COMMENT: "comment",
+    Mark.FEW: f"2-{MANY - 1} blocks in one read",
+    Mark.BRICK: f"{MANY} or more in one read",
+    Mark.DONE: "[DONE]",
+    Mark.PART: "bytes, no whole block",
+    Mark.WAIT: "waiting for headers",
+    Mark.QUIET: "silence",
+    Mark.HEAD: "headers",
+    Mark.END: "end",
+    Mark.BROKEN: "broken off",
+    Mark.CUT: "the file stops here",
+}
+_IN_ORDER = (
+    Mark.COMMENT,
+    Mark.FEW,
+    Mark.BRICK,
+    Mark.DONE,
+    Mark.RETRY,
+    Mark.PART,
+    Mark.WAIT,
+    Mark.HEAD,
+    Mark.QUIET,
+    Mark.END,
+    Mark.BROKEN,
+    Mark.CUT,
+)
+
+
+def glyph_of(cell: Cell, glyphs: Glyphs) -> str:
+    """The one character that shows a cell."""
+    if cell.mark is Mark.ONE:
+        return glyphs.one_tall[cell.third] if cell.tall else glyphs.one_short
+    if cell.mark is Mark.APART:
+        return glyphs.apart_tall if cell.tall else glyphs.apart_short
+    return glyphs.marks[cell.mark]
+
+
+def style_of(cell: Cell) -> str:
+    """The style of a cell: green for what carries the answer, yellow for what came together."""
+    if cell.mark in (Mark.ONE, Mark.APART):
+        return TALL if cell.tall else SHORT
+    return STYLES.get(cell.mark, "")
+
+
+class Drawing:
+    """One stream: a head line, a lane per tap with what lies between them, and the scale."""
+
+    def __init__(self, picture: Picture, *, ascii: bool = False) -> None:
+        self.picture = picture
+        self.glyphs = ASCII if ascii else UNICODE
+        self.ascii = ascii
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from self.lines(options.max_width)
+
+    def lines(self, width: int) -> list[Text]:
+        """The picture at a width, one Text a line."""
+        margin, scale = self._measure(width)
+        out = [self._head(max(width, MIN_WIDTH))]
+        for index, name in enumerate(self._names()):
+            out += self._lane(index, shorten(name, margin - 2, self.glyphs.ellipsis), margin, scale)
+        out.append(_line("", margin, self._axis(scale)))
+        return out
+
+    def _names(self) -> list[str]:
+        return [self._say(lane.tap) for lane in self.picture.lanes]
+
+    def _measure(self, width: int) -> tuple[int, Scale]:
+        """How many columns the names take, and the scale on what is left."""
+        width = min(max(width, MIN_WIDTH), MAX_WIDTH)
+        margin = min(max(map(width_of, self._names())), width // _NAME_SHARE) + 2
+        return margin, Scale(self.picture.span, width - margin)
+
+    def _say(self, text: str) -> str:
+        return ascii_only(visible(text)) if self.ascii else visible(text)
+
+    def _lane(self, index: int, name: str, margin: int, scale: Scale) -> Iterator[Text]:
+        """A lane with its labels above it (the lowest lane's below), and the way to the next lane."""
+        lanes, glyphs = self.picture.lanes, self.glyphs
+        lane = lanes[index]
+        cells = cells_of(lane, scale, self.picture.tall)
+        groups = self._groups(index - 1)
+        labels = place([*self._labels(lane, cells, scale, counted=bool(groups))], scale.cells)
+        above = index == 0 or index < len(lanes) - 1
+        if labels and above:
+            yield _line("", margin, _row(labels, scale.cells))
+        yield _line(name, margin, self._rail(lane, cells, scale), "bold")
+        if labels and not above:
+            yield _line("", margin, _row(labels, scale.cells))
+        if index < len(lanes) - 1:
+            connector = connect(self._groups(index), scale, glyphs)
+            yield _line(" " + glyphs.down, margin, connector, "dim")
+
+    def _groups(self, index: int) -> Sequence[Group]:
+        return self.picture.groups[index] if 0 <= index < len(self.picture.groups) else ()
+
+    def _rail(self, lane: Lane, cells: Sequence[Cell], scale: Scale) -> Text:
+        """The lane itself, with the lengths of its silences written into them."""
+        chars = [(glyph_of(cell, self.glyphs), style_of(cell)) for cell in cells]
+        spans = [(pair, Mark.QUIET) for pair in silences(lane, scale.span)]
+        for (begin, end), ground in [(waiting(lane), Mark.WAIT), *spans]:
+            length = self._say(duration(end - begin))
+            _inscribe(chars, cells, scale.cell(begin), scale.cell(end), length, ground)
+        return _joined(chars)
+
+    def _labels(self, lane: Lane, cells: Sequence[Cell], scale: Scale, *, counted: bool) -> Iterator[Label]:
+        """What is worth words at a lane, in the order of worth: ends, losses, lag, how many came together."""
+        glyphs = self.glyphs
+        if lane.end is None or lane.reason != "complete":
+            words = END_WORDS.get(lane.reason, self._say(lane.reason)[:30]) or "no end recorded"
+            yield Label(scale.cell(lane.last) + 1, words, "bad", 9e18)
+        for lost in lane.lost:
+            text = f"{glyphs.lost} lost {lost.chunks:,}"[:30]
+            yield Label(scale.cell(lost.t), text, "bad", 8e18, glyphs.lost)
+        for lag in lane.lags:
+            text = f"{glyphs.lag} lag {self._say(duration(lag.ms * 1e6))}"[:30]
+            yield Label(scale.cell(lag.t), text, "tap", 1e18 + min(lag.ms, 1e12), glyphs.lag)
+        for index, cell in enumerate(cells):
+            if cell.mark is Mark.BRICK and not counted:
+                yield Label(index, f"{glyphs.times}{cell.count}", "many", cell.count)
+            elif cell.done and cell.mark is not Mark.DONE:
+                yield Label(index, glyphs.marks[Mark.DONE], "done", 1)
+
+    def _axis(self, scale: Scale) -> Text:
+        """The scale: a tick and its time from the request on, at 1-2-5 steps."""
+        labels = [Label(cell, self.glyphs.tick + self._moment(t), "axis", -t) for cell, t in scale.ticks()]
+        return _row(place(labels, scale.cells), scale.cells)
+
+    def _moment(self, t: int) -> str:
+        return self._say(duration(t)) if t else "0"
+
+    def _head(self, width: int) -> Text:
+        """`POST /chat/stream  200  7.8 s  40 blocks, 4 comments  2026-11-22 13:40:11`."""
+        picture, nearest = self.picture, self.picture.lanes[-1]
+        status = "no response" if nearest.status is None else str(nearest.status)
+        facts = [status, duration(picture.span), self._counts(), clock_time(picture.started_at)]
+        rest = "  ".join(facts if picture.exact else [*facts, "clocks aligned by start time only"])
+        rest = ascii_only(rest) if self.ascii else rest
+        method = self._say(picture.method)[:12]
+        room = max(width - len(method) - width_of(rest) - 3, 12)
+        path = shorten_middle(self._say(path_of(picture.url)), room, self.glyphs.ellipsis)
+        good = nearest.status is not None and nearest.status < 400
+        text = Text.assemble((method, "bold"), " ", (path, "bold"), "  ", (rest, "" if good else "red"))
+        text.truncate(width)
+        return text
+
+    def _counts(self) -> str:
+        """`40 blocks, 4 comments`; where taps differ `40 → 38 blocks`, upstream first."""
+        counts = [len(lane.times) for lane in self.picture.lanes]
+        comments = [sum(1 for kind in lane.kinds if kind == Kind.COMMENT) for lane in self.picture.lanes]
+        blocks = _flow(counts, "block")
+        return f"{blocks}, {_flow(comments, 'comment')}" if any(comments) else blocks
+
+    def marks(self, width: int) -> set[tuple[Mark, bool]]:
+        """(mark, tall) of everything in use at a width: what a legend has to explain."""
+        scale, tall = self._measure(width)[1], self.picture.tall
+        return {(cell.mark, cell.tall) for lane in self.picture.lanes for cell in cells_of(lane, scale, tall)}
+
+
+class Timeline:
+    """Streams one below another, and one legend for all of them."""
+
+    def __init__(self, pictures: Sequence[Picture], *, ascii: bool = False) -> None:
+        self.drawings = [Drawing(picture, ascii=ascii) for picture in pictures]
+        self.glyphs = ASCII if ascii else UNICODE
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for drawing in self.drawings:
+            yield from drawing.lines(options.max_width)
+            yield Text("")
+        yield from self.legend(options.max_width)
+
+    def legend(self, width: int) -> list[Text]:
+        """What the glyphs in use mean, wrapped to the width."""
+        used = {mark for drawing in self.drawings for mark in drawing.marks(width)}
+        textual = any(Kind.CONTENT in drawing.picture.tall for drawing in self.drawings)
+        several = any(len(drawing.picture.lanes) > 1 for drawing in self.drawings)
+        return wrap([*explain(used, self.glyphs, textual=textual, several=several)], width)
+
+
+def explain(used: set[tuple[Mark, bool]], glyphs: Glyphs, *, textual: bool, several: bool) -> Iterator[Text]:
+    """One entry for each glyph in use: `│ event with text`."""
+    tall, short = ("event with text", "event without text") if textual else ("event", "event")
+    for (mark, high), name in {
+        (Mark.ONE, True): tall,
+        (Mark.ONE, False): short,
+        (Mark.APART, True): "several, apart",
+        (Mark.APART, False): "several, apart, without text",
+    }.items():
+        if (mark, high) in used:
+            cell = Cell(mark, high)
+            yield Text.assemble((glyph_of(cell, glyphs), style_of(cell)), " ", (name, "dim"))
+    marks = {mark for mark, _ in used}
+    for mark in _IN_ORDER:
+        if mark in marks:
+            yield Text.assemble((glyphs.marks[mark], STYLES.get(mark, "")), " ", (_LEGEND[mark], "dim"))
+    if several:
+        yield Text.assemble((glyphs.down, "dim"), " ", ("towards the client", "dim"))
+
+
+def wrap(entries: Iterable[Text], width: int) -> list[Text]:
+    """Entries side by side, three columns apart, on as many lines as the width asks for."""
+    lines: list[Text] = []
+    for entry in entries:
+        if lines and lines[-1].cell_len + 3 + entry.cell_len <= width:
+            lines[-1].append("   ").append_text(entry)
+        else:
+            lines.append(entry.copy())
+    return lines
+
+
+def connect(groups: Sequence[Group], scale: Scale, glyphs: Glyphs) -> Text:
+    """Coalesced groups on their way down: from where their blocks left, over the time they were held, to
+    where they arrived together: `╰────┴── 12 held up to 1.2 s ──▼`."""
+    chars: list[tuple[str, str]] = [(" ", "")] * scale.cells
+    first, over, last, arrival = glyphs.bracket
+    for group in groups:
+        begin, left, end = (scale.cell(t) for t in (group.t_first, group.t_last, group.t_arrival))
+        begin += chars[begin][0] == arrival and begin < end  # the group before arrives where this one begins
+        for i in range(begin + 1, end):
+            chars[i] = (over, TONES["group"])
+        chars[begin] = (first, TONES["group"])
+        if begin < left < end:
+            chars[left] = (last, TONES["group"])
+        chars[end] = (arrival, "bold " + TONES["group"])
+        _write_group(chars, begin, end, group)
+    return _joined(chars)
+
+
+def _write_group(chars: list[tuple[str, str]], begin: int, end: int, group: Group) -> None:
+    """As many words about a group as its line has room for."""
+    held = duration(group.t_arrival - group.t_first)
+    short = f" {group.blocks} "
+    for text in (
+        f" {plural(group.blocks, 'block')} held up to {held} ",
+        f" {group.blocks} in {held} ",
+        short,
+    ):
+        at = begin + (end - begin + 1 - len(text)) // 2
+        if at > begin + 1 and at + len(text) < end - 1:
+            chars[at : at + len(text)] = [(char, "") for char in text]
+            return
+
+
+def _inscribe(
+    chars: list[tuple[str, str]], cells: Sequence[Cell], begin: int, end: int, text: str, ground: Mark
+) -> None:
+    """Write a length into the middle of a run of `ground` cells if there is room around it."""
+    run = [i for i in range(begin, min(end + 1, len(cells))) if cells[i].mark is ground]
+    text = f" {text} "
+    if len(run) < len(text) + 2:
+        return
+    at = run[0] + (len(run) - len(text)) // 2
+    chars[at : at + len(text)] = [(char, TONES["quiet"]) for char in text]
+
+
+def _joined(chars: Sequence[tuple[str, str]]) -> Text:
+    text = Text(no_wrap=True, overflow="crop")
+    for style, run in groupby(chars, key=lambda pair: pair[1]):
+        text.append("".join(char for char, _ in run), style or None)
+    return text
+
+
+def _row(placed: Sequence[Placed], cells: int) -> Text:
+    """Labels at their places."""
+    chars: list[tuple[str, str]] = [(" ", "")] * cells
+    for label in placed:
+        end = label.begin + len(label.text)
+        chars[label.begin : end] = [(char, TONES[label.tone]) for char in label.text]
+    return _joined(chars)
+
+
+def _line(name: str, margin: int, row: Text, style: str = "") -> Text:
+    """A row behind its name."""
+    text = Text(no_wrap=True, overflow="crop")
+    text.append(name + " " * max(margin - width_of(name), 0), style or None)
+    text.append_text(row)
+    text.rstrip()
+    return text
+
+
+def _flow(counts: Sequence[int], noun: str) -> str:
+    if len(set(counts)) == 1:
+        return plural(counts[0], noun)
+    return " → ".join(f"{count:,}" for count in counts) + f" {noun}s"
+
+
+def path_of(url: str) -> str:
+    """A URL without scheme and authority; as it is where it has none."""
+    _, found, rest = url.partition("://")
+    return "/" + rest.partition("/")[2] if found else url
