@@ -217,7 +217,7 @@ class _Direction:
 
     def _go_on(self, data: bytes, pos: int) -> int:
         """Take what there is of the frame under way; the offset behind it."""
-        if self._left:
+        if self._left and pos < len(data):
             piece = data[pos : pos + self._left]
             self.pieces[self._stream].append(piece)
             self._left -= len(piece)
@@ -365,8 +365,6 @@ class Http2Observer:
         Who closed first is to blame: of a later close, and of exchanges that begin after the first,
         nothing else is said.
         """
-        if self._stopped:
-            return []
         self._closing = self._closing or _REASON_BY_HOW.get(how, _REASON_BY_SIDE[side])
         remark = Remark(t, "goaway", self._goaway) if self._goaway else None
         return [pair for stream in list(self._open) for pair in self._end(t, stream, self._closing, remark)]
