@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-
 import h11
 
 from sse_tap.observe import Facts, How, Side
@@ -31,10 +30,6 @@ from sse_tap.observe.facts import (
     ResponseTrailers,
 )
 from sse_tap.trace import Headers, header_value
-
-
-
-
 
 MAX_HEAD = 1 << 20
 """Bytes of head after which the observer gives up; Go's servers accept 1 MiB, most accept less."""

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,14 +22,16 @@ from mitmproxy.proxy import layer, mode_specs, server_hooks
 from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.tunnel import LayerStack
 from mitmproxy.version import VERSION as MITMPROXY_VERSION
+from OpenSSL import SSL
 
 from sse_tap import __version__, redact
 from sse_tap.hostheader import HostRewriter, authority, names_a_host, same_host
 from sse_tap.observe.facts import RequestHead, ResponseHead
-from sse_tap.recorder import Recorder, Seams, Tap
+from sse_tap.recorder import Listener, Recorder, Seams, Tap
 from sse_tap.tap.httpfacts import FlowRecord
 from sse_tap.tap.layer import WireClientTLS, WireLayer, WireServerTLS
 from sse_tap.tap.reads import Reads
+from sse_tap.tap.spec import TapSpec
 from sse_tap.trace import Headers
 
 logger = logging.getLogger("sse_tap")
@@ -44,11 +46,23 @@ _FLOW_KEY = "sse_tap"
 
 
 class SSETap:
-    """mitmproxy addon that records streams. `seams` is for tests that break the recorder."""
+    """mitmproxy addon that records streams.
+
+    `specs` (by mitmproxy mode) are the taps of `sse-tap record`; `listeners` hear of every recorded
+    stream's facts, on the observer thread. `seams` is for tests that break the recorder.
+    """
 
     name = "sse_tap"
 
-    def __init__(self, seams: Seams | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        specs: Mapping[str, TapSpec] | None = None,
+        listeners: Sequence[Listener] = (),
+        seams: Seams | None = None,
+    ) -> None:
+        self._specs = dict(specs or {})
+        self._listeners = listeners
         self._seams = seams
         self._recorder: Recorder | None = None
         self._taps: dict[str, Tap] = {}
@@ -138,6 +152,7 @@ class SSETap:
             bound=options.sse_tap_queue << 20,
             seams=self._seams or _seams(extra),
         )
+        self._recorder.listeners.extend(self._listeners)
 
     def _report(self, text: str) -> None:
         """Log from any thread: mitmproxy's log handlers expect the event loop's."""
@@ -235,19 +250,41 @@ class SSETap:
         elif b"http/1.1" in (context.client.alpn_offers or ()):
             context.client.alpn = b"http/1.1"  # a plain upstream speaks no HTTP/2 that was negotiated
 
+    def tls_start_server(self, data: tls.TlsData) -> None:
+        """A tap with `--insecure` takes any certificate; all others are left to mitmproxy."""
+        spec = self._specs.get(data.context.client.proxy_mode.full_spec)
+        if spec and spec.insecure and data.ssl_conn is None:
+            ctx.master.addons.get("tlsconfig").tls_start_server(data)
+            if data.ssl_conn is not None:
+                data.ssl_conn.set_verify(SSL.VERIFY_NONE)
+
     # which tap
 
     def _tap(self, client: connection.Client, fidelity: str) -> Tap:
         mode = client.proxy_mode
         host = mode.listen_host(ctx.options.listen_host) or client.sockname[0]
-        port = mode.listen_port(ctx.options.listen_port) or client.sockname[1]
-        name = self._names.get(port, f"tap-{port}")
+        port = self._listening_on(client)
+        spec = self._specs.get(mode.full_spec)
+        name = spec.name if spec else self._names.get(port, f"tap-{port}")
         tap = self._taps.get(name)
         if tap is None or tap.fidelity != fidelity:
             known = tap
             tap = Tap(name, f"{host}:{port}", mode.full_spec.split("@", 1)[0], fidelity)
             self._taps[name if known is None else f"{name} ({fidelity})"] = tap
         return tap
+
+    # upstreams
+
+    def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """Let one tap relay to another of the same process; mitmproxy takes that for a loop."""
+        port = self._listening_on(data.client)
+        to_itself = data.server.address and data.server.address[1] == port
+        if (data.server.error or "").startswith("Request destination unknown") and not to_itself:
+            data.server.error = None
+
+    @staticmethod
+    def _listening_on(client: connection.Client) -> int:
+        return client.proxy_mode.listen_port(ctx.options.listen_port) or client.sockname[1]
 
     # dead upstreams: said once per outage
 
@@ -371,9 +408,12 @@ def _raw(headers: Headers) -> http.Headers:
 
 
 def _seams(extra: re.Pattern[str] | None) -> Seams:
-    if extra is None:
-        return Seams()
-    return Seams(redact_headers=lambda headers: redact.redact_headers(headers, extra))
+    """The recorder's own steps, with the user's pattern of further secrets."""
+    return Seams(
+        redact_headers=lambda headers: redact.redact_headers(headers, extra),
+        redact_url=lambda url: redact.redact_url(url, extra),
+        redact_body=lambda body, media: redact.redact_body(body, media, extra),
+    )
 
 
 def _parse_filter(text: str) -> flowfilter.TFilter | None:
@@ -397,9 +437,12 @@ def _check_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise exceptions.OptionsError(f"sse_tap_dir: {folder}: {error.strerror}") from error
+        reason = error.strerror or error
+        raise exceptions.OptionsError(
+            f"cannot record to {folder}: {reason}; choose another folder"
+        ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise exceptions.OptionsError(f"sse_tap_dir: {folder}: not writable; choose another folder")
+        raise exceptions.OptionsError(f"cannot record to {folder}: not writable; choose another folder")
 
 
 def _shows_flows() -> bool:

@@ -1,0 +1,102 @@
+"""`sse-tap record`: run taps and record what streams through them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from sse_tap.cli.options import examples
+from sse_tap.tap.spec import TapSpec, check_taps, parse_tap
+from sse_tap.text import visible
+
+
+def _taps(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[TapSpec]:
+    try:
+        specs = [parse_tap(value) for value in values]
+        check_taps(specs)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return specs
+
+
+@click.command(
+    epilog=examples(
+        "sse-tap record --tap edge=8443:https://localhost:443 --tap origin=8002:http://localhost:8001",
+    )
+)
+@click.option(
+    "--tap",
+    "taps",
+    callback=_taps,
+    multiple=True,
+    required=True,
+    metavar="NAME=[HOST:]PORT:URL",
+    help="A tap: listen on PORT (of 127.0.0.1, or HOST) and relay to URL. Repeat for more. Port 0: any.",
+)
+@click.option(
+    "-o",
+    "--output",
+    default="recordings",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the traces [default: recordings].",
+)
+@click.option(
+    "--insecure", multiple=True, metavar="NAME", help="Take any certificate of this tap's upstream."
+)
+@click.option("--keep-host", is_flag=True, help="Pass the Host header on as the client sent it.")
+@click.option("--no-check", is_flag=True, help="Start even where an upstream does not answer yet.")
+@click.option("--set", "settings", multiple=True, metavar="OPT=VALUE", help="Set an option of mitmproxy.")
+def command(
+    taps: list[TapSpec],
+    output: Path,
+    insecure: tuple[str, ...],
+    keep_host: bool,
+    no_check: bool,
+    settings: tuple[str, ...],
+) -> None:
+    """Run taps in one process and record every stream that passes.
+
+    Each tap relays the bytes untouched and writes one trace for each stream. Point the client at the
+    downstream tap, and the proxy under suspicion at the upstream tap. Stop with Ctrl-C.
+    """
+    from sse_tap.tap.runner import Job, StartFailed, run
+
+    specs = _with_insecure(taps, insecure)
+    job = Job(
+        taps=specs,
+        directory=output,
+        settings=settings,
+        keep_host=keep_host,
+        check_upstreams=not no_check,
+        ready=lambda where: _ready(specs, where, output),
+        say=_say,
+    )
+    try:
+        run(job)
+    except StartFailed as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _with_insecure(specs: list[TapSpec], names: tuple[str, ...]) -> list[TapSpec]:
+    for name in names:
+        if name not in {spec.name for spec in specs}:
+            raise click.BadParameter(f"no tap has the name {name!r}", param_hint="'--insecure'")
+        click.echo(f"warning: {name}: the upstream's certificate is not verified (--insecure)", err=True)
+    return [replace(spec, insecure=spec.name in names) for spec in specs]
+
+
+def _ready(specs: list[TapSpec], where: dict[str, str], output: Path) -> None:
+    width = max(len(spec.name) for spec in specs)
+    for spec in specs:
+        scheme = spec.url.partition("://")[0]
+        click.echo(f"{spec.name:{width}}  {scheme}://{where[spec.name]} → {spec.url}")
+    click.echo(f"recording to {visible(str(output))} (Ctrl-C stops)")
+
+
+def _say(text: str, level: int) -> None:
+    word = "error: " if level >= logging.ERROR else "warning: " if level >= logging.WARNING else ""
+    click.echo(visible(f"{word}{text}"), err=True)

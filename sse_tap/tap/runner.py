@@ -1,0 +1,173 @@
+"""`sse-tap record`: mitmproxy's own master with the addon loaded, one listener for each tap."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mitmproxy import addons, ctx, exceptions, master, options
+from mitmproxy.addons.script import ScriptLoader
+
+from sse_tap.recorder import Listener
+from sse_tap.tap.addon import SSETap
+from sse_tap.tap.spec import TapSpec
+
+CONNECT_TIMEOUT = 3.0
+"""Seconds for an upstream to accept the connection that tells at the start whether it is there."""
+
+
+class StartFailed(Exception):
+    """The taps cannot run; str() is one line that says what, where and what to do."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run. `settings` are mitmproxy options as `name=value`."""
+
+    taps: Sequence[TapSpec]
+    directory: Path
+    settings: Sequence[str] = ()
+    keep_host: bool = False
+    check_upstreams: bool = True
+    listeners: Sequence[Listener] = ()
+    ready: Callable[[dict[str, str]], None] = field(default=lambda listening: None)
+    say: Callable[[str, int], None] = field(default=lambda text, level: None)
+
+
+def run(job: Job) -> None:
+    """Run the taps until SIGINT or SIGTERM. Raises StartFailed where they cannot start.
+
+    `job.ready` gets the listening addresses by tap name once all listen; `job.say` gets log lines.
+    """
+    if job.check_upstreams:
+        check_upstreams(job.taps)
+    asyncio.run(_run(job))
+
+
+def check_upstreams(taps: Sequence[TapSpec]) -> None:
+    """Raise StartFailed for an upstream that nobody answers at (one of the taps will, later)."""
+    own = {(spec.host, spec.port) for spec in taps} | {("localhost", spec.port) for spec in taps}
+    for spec in taps:
+        if spec.upstream in own:
+            continue
+        try:
+            socket.create_connection(spec.upstream, CONNECT_TIMEOUT).close()
+        except OSError as error:
+            raise StartFailed(
+                f"tap {spec.name}: the upstream {spec.url} cannot be reached ({error.strerror or error}); "
+                f"start it first, or pass --no-check"
+            ) from error
+
+
+async def _run(job: Job) -> None:
+    logging.getLogger().setLevel(logging.DEBUG)
+    for noisy in ("tornado", "asyncio", "hpack", "h2", "quic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    log = _Log(job.say)
+    logging.getLogger().addHandler(log)
+    try:
+        runner = _master(job, log)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, runner.shutdown)
+        await runner.run()
+    finally:
+        logging.getLogger().removeHandler(log)
+
+
+def _master(job: Job, log: _Log) -> master.Master:
+    opts = options.Options()
+    runner = master.Master(opts)
+    tap = SSETap(specs={spec.mode: spec for spec in job.taps}, listeners=job.listeners)
+    runner.addons.add(*_with(tap, addons.default_addons()), ErrorCheck(log), _Ready(job))
+    opts.add_option("sse_tap_record", bool, True, "sse-tap record is running.")
+    try:
+        opts.update(
+            mode=[spec.mode for spec in job.taps],
+            sse_tap_dir=str(job.directory),
+            keep_host_header=job.keep_host,
+            onboarding=False,
+        )
+        opts.set(*job.settings)
+    except exceptions.OptionsError as error:
+        raise StartFailed(str(error)) from error
+    return runner
+
+
+def _with(tap: SSETap, defaults: list[object]) -> list[object]:
+    """Our addon where mitmproxy has its scripts: before the hooks that decide, after those that serve."""
+    at = next(i for i, addon in enumerate(defaults) if isinstance(addon, ScriptLoader))
+    return [*defaults[: at + 1], tap, *defaults[at + 1 :]]
+
+
+class ErrorCheck:
+    """Takes the place of mitmproxy's addon of this name: errors at start-up end the run, in one line."""
+
+    def __init__(self, log: _Log) -> None:
+        self._log = log
+
+    async def shutdown_if_errored(self) -> None:
+        await asyncio.sleep(0)  # mitmproxy logs from tasks
+        if self._log.errors:
+            raise StartFailed(plain(self._log.errors[0]))
+
+    def finish(self) -> None:
+        self._log.starting = False
+
+
+def plain(message: str) -> str:
+    """mitmproxy's word for a failed start, in the words of `sse-tap record`."""
+    text = " ".join(message.split())
+    found = re.search(r"failed to listen on (\S+) with", text)
+    if found and "address already in use" in text.lower():
+        return f"cannot listen on {found[1]}: the port is in use; choose another, or stop what listens there"
+    return text
+
+
+class _Log(logging.Handler):
+    """Our own messages and mitmproxy's warnings, each once; during the start, errors are kept."""
+
+    def __init__(self, say: Callable[[str, int], None]) -> None:
+        super().__init__(logging.INFO)
+        self._say = say
+        self._seen: set[str] = set()
+        self.starting = True
+        self.errors: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        ours = record.name == "sse_tap"
+        if not ours and record.levelno < logging.WARNING:
+            return
+        message = record.getMessage()
+        if self.starting and record.levelno >= logging.ERROR:
+            self.errors.append(message)
+            return
+        if not ours:
+            if message.startswith("Server TLS handshake failed") or message in self._seen:
+                return  # said by us, once an outage; or said before
+            if len(self._seen) < 1000:
+                self._seen.add(message)
+        self._say(message.removeprefix("sse-tap: "), record.levelno)
+
+
+class _Ready:
+    """Tells where the taps listen, once they do."""
+
+    name = "sse_tap_ready"
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def running(self) -> None:
+        where: dict[str, str] = {}
+        names = {spec.mode: spec.name for spec in self._job.taps}
+        for server in ctx.master.addons.get("proxyserver").servers:
+            host, port = server.listen_addrs[0][:2]
+            where[names[server.mode.full_spec]] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._job.ready(where)
