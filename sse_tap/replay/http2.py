@@ -17,7 +17,7 @@ from h2.events import (
     StreamEnded,
     StreamReset,
 )
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
 from sse_tap.replay.http1 import MAX_BODY, end_to_end, raw
 from sse_tap.replay.match import Ask
@@ -55,12 +55,14 @@ class Http2:
         self._app, self._reader, self._writer = app, reader, writer
         config = H2Configuration(client_side=False, header_encoding=None, normalize_outbound_headers=True)
         self._conn = H2Connection(config=config)
+        self._conn.local_settings = Settings(
+            client=False, initial_values={SettingCodes.MAX_CONCURRENT_STREAMS: _STREAMS}
+        )
         self._streams: dict[int, _Stream] = {}
         self._window = asyncio.Condition()
 
     async def run(self, data: bytes) -> None:
         """Serve until the connection ends; `data` is what has been read already."""
-        self._conn.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = _STREAMS
         self._conn.initiate_connection()
         self._flush()
         try:

@@ -1,0 +1,97 @@
+"""Which trace answers which request."""
+
+from __future__ import annotations
+
+import pytest
+
+from sse_tap.replay.match import Ask, Library, same_query, split_target
+from sse_tap.trace import Trace
+from tests.build import event, trace
+
+
+def recorded(
+    name: str, url: str = "https://chat.example/chat", body: bytes = b"", method: str = "POST"
+) -> Trace:
+    return trace(name, [(5, event(name))], url=url, body=body, method=method)
+
+
+def taken(
+    library: Library, target: str = "/chat", body: bytes = b"", method: str = "POST", last: str = ""
+) -> str:
+    found = library.take(Ask(method, target, body, last))
+    return found.tap if found else ""
+
+
+def test_method_and_path_must_be_equal() -> None:
+    library = Library([recorded("a")])
+    assert [taken(library), taken(library, "/chat/"), taken(library, method="GET")] == ["a", "", ""]
+
+
+def test_absolute_form_is_understood() -> None:
+    assert taken(Library([recorded("a")]), "http://127.0.0.1:80/chat") == "a"
+
+
+@pytest.mark.parametrize("target", ["", "*", "//", "http://[", "/\x00"])
+def test_an_odd_target_is_not_found(target: str) -> None:
+    assert taken(Library([recorded("a")]), target) == ""
+
+
+def test_query_then_body_choose_among_equals() -> None:
+    url = "https://chat.example/chat?m="
+    library = Library(
+        [recorded("a", url + "1", b"x"), recorded("b", url + "2", b"x"), recorded("c", url + "2", b"y")]
+    )
+    assert taken(library, "/chat?m=2", b"y") == "c"
+    assert taken(library, "/chat?m=2", b"x") == "b"
+    assert taken(library, "/chat?m=1", b"unknown") == "a"
+
+
+def test_an_unknown_query_and_body_still_find_the_path() -> None:
+    assert taken(Library([recorded("a", body=b"x")]), "/chat?utm=1", b"other") == "a"
+
+
+def test_repeated_requests_get_the_records_in_order_round_and_round() -> None:
+    library = Library([recorded("a"), recorded("b")])
+    assert [taken(library) for _ in range(5)] == ["a", "b", "a", "b", "a"]
+
+
+def test_once_is_once() -> None:
+    library = Library([recorded("a"), recorded("b")], once=True)
+    assert [taken(library), library.done, taken(library), library.done, taken(library)] == [
+        "a",
+        False,
+        "b",
+        True,
+        "",
+    ]
+
+
+def test_a_reconnect_gets_the_record_that_has_its_id() -> None:
+    first, second = (trace(name, [(5, b"id: %b7\ndata: x\n\n" % name.encode())]) for name in "ab")
+    assert taken(Library([first, second]), "/chat/stream", b"{}", last="b7") == "b"
+
+
+def test_a_trace_without_a_request_answers_nothing() -> None:
+    assert Library([trace("a", [], request_ms=None)]).traces == ()
+
+
+def test_redacted_values_stand_for_any() -> None:
+    assert same_query("key=%5Bredacted%5D&m=1", "m=1&key=secret")
+    assert not same_query("key=%5Bredacted%5D&m=1", "m=2&key=secret")
+    assert not same_query("m=1", "m=1&m=1")
+
+
+def test_split_target() -> None:
+    assert split_target("/a/b?c=d?e") == ("/a/b", "c=d?e")
+    assert split_target("//a/b") == ("//a/b", "")
+    assert split_target("https://host:1") == ("/", "")
+
+
+def test_the_listing_shows_foreign_text_as_text() -> None:
+    listing = Library([recorded("\x1b[2J", "https://h/\x1b]0;x\x07")]).listing()
+    assert "\x1b" not in listing
+    assert "\x07" not in listing
+
+
+def test_a_long_listing_is_cut() -> None:
+    assert "and 20 more" in Library([recorded(str(i)) for i in range(120)]).listing()
