@@ -1,0 +1,1 @@
+"""The reference stack in small, on this machine: origin, proxy, client; the tests use its parts too."""
