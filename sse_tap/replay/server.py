@@ -34,11 +34,12 @@ type Send = Callable[[list[Action]], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One request that was answered: with which trace ("" for a 404), and whether to its end."""
+    """One request: which trace answered it (`source`), if one did (else 404), and whether to its end."""
 
     method: str
     target: str
     source: str
+    matched: bool
     finished: bool
 
 
@@ -69,7 +70,9 @@ class App:
             finished = True
         finally:
             self.active -= 1
-            served = Served(ask.method, ask.target, trace.source if trace else "", finished)
+            served = Served(
+                ask.method, ask.target, trace.source if trace else "", trace is not None, finished
+            )
             self.served.append(served)
             self.on_served(served)
 
@@ -137,6 +140,8 @@ class Replay:
     see `sse_tap.replay.faults`. `tls`: with `certificate` and `key` (PEM files) or a new self-signed
     certificate, whose path is then `server.certificate`.
 
+    `done` is set when `once` has served all. `on_served` is called from the server's thread.
+
     Raises TraceError for an unreadable trace, ValueError for a wrong argument, OSError where the port
     is taken.
     """
@@ -172,6 +177,7 @@ class Replay:
         self.app = App(library, pace, clock or LoopClock(), stamp)
         self.host, self.port = host, port
         self.done = threading.Event()
+        self.on_served: Callable[[Served], None] = lambda served: None
         self.certificate = Path(certificate) if certificate else None
         self._key = Path(key) if key else self.certificate
         self._tls, self._http2 = tls or certificate is not None, http2
@@ -273,6 +279,7 @@ class Replay:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _note(self, served: Served) -> None:
+        self.on_served(served)
         if self.library.done and not self.app.active:
             self.done.set()
 
