@@ -1,33 +1,27 @@
-"""Trace records to lines and back: `recordings/FORMAT.md`, format version 1, in code.
+"""Trace files: read one, find them, name them (`recordings/FORMAT.md`, format version 1).
 
-`encode` and `encode_chunks` make lines, `decode` reads one, `read_trace` a whole file. Only
-`read_trace`, `find_traces`, `boot_id` and `new_id` touch the outside world. Traces come from
-strangers: whatever is in a file, the readers raise TraceError and nothing else.
+Traces come from strangers: whatever is in a file, and wherever it ends, the readers raise TraceError
+and nothing else, and hold no more of it in memory than the trace needs. Lines are `traceline`'s.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import sys
-from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
-from json.encoder import encode_basestring
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NoReturn
+from typing import BinaryIO, Final
 
 from sse_tap.trace import (
     FORMAT,
-    VERSION,
     Chunk,
     Chunks,
-    Clock,
     End,
     Header,
-    Headers,
     Lag,
     Lost,
     Note,
@@ -37,343 +31,42 @@ from sse_tap.trace import (
     Trace,
     Trailers,
 )
+from sse_tap.traceline import (
+    TraceError,
+    VersionError,
+    decode,
+    decode_text,
+    encode,
+    encode_chunks,
+    parse_object,
+    parse_strings,
+    unbase64,
+)
+
+__all__ = [
+    "MAX_REQUEST_BODY",
+    "SUFFIX",
+    "TraceError",
+    "VersionError",
+    "boot_id",
+    "decode",
+    "encode",
+    "encode_chunks",
+    "file_name",
+    "find_traces",
+    "new_id",
+    "read_trace",
+]
 
 SUFFIX: Final = ".sse.jsonl"
-MAX_BODY_KEPT: Final = 1 << 20  # request bodies: longer ones are not kept (FORMAT.md, "request")
+MAX_REQUEST_BODY: Final = 1 << 20  # for recorders: a longer one is not kept (FORMAT.md, "request")
+
+# FORMAT.md, "For readers", 8.
 MAX_LINE: Final = 32 << 20
 MAX_BODY: Final = 2 << 30
 MAX_RECORDS: Final = 100_000  # of each of lost, lag and note
-MAX_PROBLEMS: Final = 20
-_MAX_INT: Final = (1 << 63) - 1
-_MAX_TEXT_CHUNK: Final = 2 << 20  # escapes make six bytes of one, Base64 four of three
-_READ_SIZE: Final = 1 << 20
-_PEEK: Final = 1 << 20
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-class TraceError(ValueError):
-    """Something is not a readable trace; str() is one line: what, where, what to do."""
-
-
-# --- records to lines -------------------------------------------------------------------------------
-
-type _Fields = dict[str, object]
-
-
-def encode(record: Record) -> bytes:
-    """One line, "\\n" included, keys in the order of FORMAT.md. ValueError for NaN or infinite `ms`."""
-    if isinstance(record, Chunk):
-        return encode_chunks(record.t, record.read, (record.data,), record.queued)
-    line = json.dumps(_fields(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # A lone surrogate (octets read with surrogateescape) has no UTF-8; FORMAT.md, "Text".
-    return _SURROGATES.sub("\ufffd", line).encode() + b"\n"
-
-
-def encode_chunks(t: int, read: int, pieces: Sequence[bytes], queued: int = 0) -> bytes:
-    """The lines of the chunks that one read brought, "\\n" included; `t` in ns, `queued` in bytes.
-
-    A recorder calls this for every read, so it goes through json's C functions only.
-    """
-    head = f'{{"type":"chunk","t":{t},"read":{read},'
-    tail = f',"queued":{queued}}}\n' if queued > 0 else "}\n"
-    return "".join([f"{head}{_data(piece)}{tail}" for piece in pieces]).encode()
-
-
-def _data(piece: bytes) -> str:
-    if len(piece) <= _MAX_TEXT_CHUNK:
-        try:
-            return f'"data":{encode_basestring(piece.decode())}'
-        except UnicodeDecodeError:
-            pass
-    return f'"data_b64":"{_base64(piece)}"'
-
-
-def _base64(data: bytes) -> str:
-    return b2a_base64(data, newline=False).decode("ascii")
-
-
-def _fields(record: Record) -> _Fields:
-    match record:
-        case Header():
-            return _header_fields(record)
-        case Request():
-            return _request_fields(record)
-        case Response(t, status, version, headers):
-            return {"type": "response", "t": t, "status": status, "http_version": version, "headers": headers}
-        case Trailers(t, headers):
-            return {"type": "trailers", "t": t, "headers": headers}
-        case Lost(t, chunks, nbytes):
-            return {"type": "lost", "t": t, "chunks": chunks, "bytes": nbytes}
-        case Lag(t, ms):
-            return {"type": "lag", "t": t, "ms": ms}
-        case Note(t, kind, text):
-            return {"type": "note", "t": t, "kind": kind, "text": text}
-        case End():
-            return _end_fields(record)
-    raise TypeError(f"not a trace record: {type(record).__name__}")
-
-
-def _header_fields(header: Header) -> _Fields:
-    clock = header.clock
-    fields: _Fields = {
-        "type": "header",
-        "format": FORMAT,
-        "version": header.version,
-        "tap": header.tap,
-        "id": header.id,
-        "started_at": header.started_at,
-        "clock": {"name": clock.name, "origin_ns": clock.origin_ns, "boot_id": clock.boot_id},
-    }
-    optional = {"recorder": dict(header.recorder), "listen": header.listen, "mode": header.mode}
-    return fields | {key: value for key, value in optional.items() if value} | {"fidelity": header.fidelity}
-
-
-def _request_fields(request: Request) -> _Fields:
-    fields: _Fields = {
-        "type": "request",
-        "t": request.t,
-        "method": request.method,
-        "url": request.url,
-        "http_version": request.http_version,
-        "headers": request.headers,
-    }
-    if request.body_truncated:
-        fields["body_truncated"] = True
-    elif request.body is not None:
-        fields |= _body_fields(request.body)
-    if request.body_bytes is not None:
-        fields["body_bytes"] = request.body_bytes
-    if request.body_sha256:
-        fields["body_sha256"] = request.body_sha256
-    return fields
-
-
-def _body_fields(body: bytes) -> _Fields:
-    try:
-        return {"body": body.decode()}
-    except UnicodeDecodeError:
-        return {"body_b64": _base64(body)}
-
-
-def _end_fields(end: End) -> _Fields:
-    fields: _Fields = {"type": "end", "t": end.t, "reason": end.reason}
-    fields |= {"chunks": end.chunks, "bytes": end.bytes}
-    closed = {"client_closed_t": end.client_closed_t, "upstream_closed_t": end.upstream_closed_t}
-    return fields | {key: t for key, t in closed.items() if t is not None}
-
-
-# --- lines to records -------------------------------------------------------------------------------
-
-
-def decode(line: bytes) -> Record | None:
-    """The record of one line; None for an unknown type. Raises TraceError for a malformed line."""
-    return _decode(line.decode("utf-8", "surrogateescape"))
-
-
-def _decode(line: str) -> Record | None:
-    record = _object(line)
-    kind = record.get("type")
-    if not isinstance(kind, str):
-        raise TraceError('no "type"')
-    make = _MAKERS.get(kind)
-    return make(record) if make else None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
-def _object(line: str) -> _Fields:
-    try:
-        line.encode()  # read with surrogateescape: fails where the line was not UTF-8
-        value = _DECODER.decode(line)
-    except UnicodeEncodeError:
-        raise TraceError("not UTF-8") from None
-    except RecursionError:
-        raise TraceError("nested too deeply") from None
-    except ValueError:  # JSONDecodeError, NaN, a number of thousands of digits
-        raise TraceError("not JSON") from None
-    if not isinstance(value, dict):
-        raise TraceError("not a JSON object")
-    return value
-
-
-def _bad(key: str, wanted: str) -> TraceError:
-    return TraceError(f'"{key}" is missing or not {wanted}')
-
-
-def _count(record: _Fields, key: str) -> int:
-    value = record.get(key)
-    # bool is an int to Python, not to JSON
-    if type(value) is not int or not 0 <= value <= _MAX_INT:
-        raise _bad(key, "a whole number from 0 to 2^63-1")
-    return value
-
-
-def _count_or_none(record: _Fields, key: str) -> int | None:
-    return _count(record, key) if key in record else None
-
-
-def _clean(text: str) -> str:
-    return _SURROGATES.sub("\ufffd", text)
-
-
-def _text(record: _Fields, key: str, default: str | None = None) -> str:
-    value = record.get(key, default)
-    if not isinstance(value, str):
-        raise _bad(key, "a string")
-    return _clean(value)
-
-
-def _headers(record: _Fields) -> Headers:
-    value = record.get("headers")
-    if not isinstance(value, list) or not all(map(_is_pair, value)):
-        raise _bad("headers", "a list of [name, value] pairs")
-    return tuple((_clean(name), _clean(text)) for name, text in value)
-
-
-def _is_pair(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)
-
-
-def _bytes(record: _Fields, key: str) -> bytes:
-    """The bytes of `key` (text) or `key`_b64; exactly one of them is there."""
-    text, encoded = record.get(key), record.get(f"{key}_b64")
-    try:
-        if isinstance(text, str) and encoded is None:
-            return text.encode()
-        if isinstance(encoded, str) and text is None:
-            return a2b_base64(encoded, strict_mode=True)
-    except ValueError:  # a lone surrogate, not Base64
-        pass
-    raise TraceError(f'neither "{key}" nor "{key}_b64" is readable, or both are there')
-
-
-def _make_header(record: _Fields) -> Header:
-    if record.get("format") != FORMAT:
-        raise _bad("format", f'"{FORMAT}"')
-    version = _count(record, "version")
-    if version > VERSION:
-        raise TraceError(f"format version {version} is newer than version {VERSION}: update sse-tap")
-    if version < 1:
-        raise _bad("version", "a version")
-    header = Header(
-        tap=_text(record, "tap"),
-        id=_text(record, "id"),
-        started_at=_text(record, "started_at"),
-        clock=_make_clock(record.get("clock")),
-        recorder=_versions(record.get("recorder", {})),
-        listen=_text(record, "listen", ""),
-        mode=_text(record, "mode", ""),
-        fidelity=_text(record, "fidelity", "wire"),
-        version=version,
-    )
-    if not 1 <= len(header.id) <= 128:
-        raise _bad("id", "1 to 128 characters")
-    if not _is_time(header):
-        raise _bad("started_at", "an RFC 3339 time")
-    return header
-
-
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-
-
-def _is_time(header: Header) -> bool:
-    try:
-        return bool(_RFC3339.fullmatch(header.started_at)) and header.started_ns is not None
-    except (ValueError, OverflowError):
-        return False
-
-
-def _make_clock(value: object) -> Clock:
-    if not isinstance(value, dict):
-        raise _bad("clock", "an object")
-    return Clock(_text(value, "name"), _count(value, "origin_ns"), _text(value, "boot_id"))
-
-
-def _versions(value: object) -> Mapping[str, str]:
-    if not isinstance(value, dict):
-        raise _bad("recorder", "an object")
-    return {_clean(key): _clean(text) for key, text in value.items() if isinstance(text, str)}
-
-
-def _make_request(record: _Fields) -> Request:
-    truncated = record.get("body_truncated", False)
-    if not isinstance(truncated, bool):
-        raise _bad("body_truncated", "true or false")
-    has_body = not truncated and not record.keys().isdisjoint(("body", "body_b64"))
-    return Request(
-        t=_count(record, "t"),
-        method=_text(record, "method"),
-        url=_text(record, "url"),
-        http_version=_text(record, "http_version"),
-        headers=_headers(record),
-        body=_bytes(record, "body") if has_body else None,
-        body_sha256=_text(record, "body_sha256", ""),
-        body_bytes=_count_or_none(record, "body_bytes"),
-        body_truncated=truncated,
-    )
-
-
-def _make_response(record: _Fields) -> Response:
-    status = _count(record, "status")
-    if status > 999:
-        raise _bad("status", "a status code")
-    return Response(_count(record, "t"), status, _text(record, "http_version"), _headers(record))
-
-
-def _make_chunk(record: _Fields) -> Chunk:
-    queued = _count_or_none(record, "queued") or 0
-    return Chunk(_count(record, "t"), _count(record, "read"), _bytes(record, "data"), queued)
-
-
-def _make_trailers(record: _Fields) -> Trailers:
-    return Trailers(_count(record, "t"), _headers(record))
-
-
-def _make_lost(record: _Fields) -> Lost:
-    return Lost(_count(record, "t"), _count(record, "chunks"), _count(record, "bytes"))
-
-
-def _make_lag(record: _Fields) -> Lag:
-    ms = record.get("ms")
-    if type(ms) not in (int, float) or not isinstance(ms, int | float) or not 0 <= ms <= _MAX_INT:
-        raise _bad("ms", "a number of at least 0")
-    return Lag(_count(record, "t"), float(ms))
-
-
-def _make_note(record: _Fields) -> Note:
-    return Note(_count(record, "t"), _text(record, "kind"), _text(record, "text"))
-
-
-def _make_end(record: _Fields) -> End:
-    return End(
-        t=_count(record, "t"),
-        reason=_text(record, "reason"),
-        chunks=_count(record, "chunks"),
-        bytes=_count(record, "bytes"),
-        client_closed_t=_count_or_none(record, "client_closed_t"),
-        upstream_closed_t=_count_or_none(record, "upstream_closed_t"),
-    )
-
-
-_MAKERS: Mapping[str, Callable[[_Fields], Record]] = {
-    "header": _make_header,
-    "request": _make_request,
-    "response": _make_response,
-    "chunk": _make_chunk,
-    "trailers": _make_trailers,
-    "lost": _make_lost,
-    "lag": _make_lag,
-    "note": _make_note,
-    "end": _make_end,
-}
-
-
-# --- files ------------------------------------------------------------------------------------------
+_MAX_PROBLEMS: Final = 20
+_READ_SIZE: Final = 1 << 18  # bytes; measured: larger blocks fall out of the cache
 
 
 def read_trace(source: str | Path | BinaryIO) -> Trace:
@@ -415,35 +108,46 @@ def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
             yield stream
 
 
-type _Row = dict[str, Any]
+# --- one file ---------------------------------------------------------------------------------------
+
 type _Columns = tuple[list[int], list[int], list[bytes], list[int]]
 
-# The first keys of every chunk line that `encode_chunks` wrote: such lines take the short way.
-_CHUNK_LINE: Final = '{"type":"chunk","t":'
+# A chunk line exactly as `encode_chunks` writes it. Whether its string is one, JSON decides; and
+# that no line begins in the middle of another, the look-behind.
+_CHUNK_LINE = re.compile(
+    r'(?<![^\n])\{"type":"chunk","t":(0|[1-9][0-9]{0,17}),"read":(0|[1-9][0-9]{0,17}),'
+    r'"(data|data_b64)":("[^\n]*")(?:,"queued":([1-9][0-9]{0,17}))?\}\n'
+)
+_FEW_LINES: Final = 16
 
 
+@dataclass
 class _Reader:
-    """Reads one trace. Runs of chunk lines as we write them are taken in columns, other lines singly."""
+    """Reads one trace: chunk lines as we write them many at once, in columns, other lines singly."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.line = 0  # number of the line being looked at
-        self.header: Header | None = None
-        self.one: dict[type[Record], Record] = {}  # request, response, trailers, end
-        self.many: dict[type[Record], list[Record]] = {Lost: [], Lag: [], Note: []}
-        self.chunks = Chunks()
-        self.last_t = 0
-        self.suspects: list[int] = []  # times before stepped-over lines that may have been chunks
-        self.problems: list[str] = []
-        self.more_problems = 0
-        self.said: set[str] = set()
-        self.stopped = False
+    name: str
+    line: int = 0  # number of the line being looked at; of the last one taken, between lines
+    header: Header | None = None
+    request: Request | None = None
+    response: Response | None = None
+    trailers: Trailers | None = None
+    end: End | None = None
+    chunks: Chunks = field(default_factory=Chunks)
+    lost: list[Lost] = field(default_factory=list)
+    lags: list[Lag] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    last_t: int = 0
+    suspects: list[int] = field(default_factory=list)  # times before stepped-over lines, see step_over
+    problems: list[str] = field(default_factory=list)
+    more_problems: int = 0
+    said: set[str] = field(default_factory=set)
+    stopped: bool = False
 
     def read(self, stream: BinaryIO) -> Trace:
-        for text, whole in _texts(stream):
+        for text in _texts(stream):
             if text is None:
                 self.too_long()
-            elif whole:
+            elif text.endswith("\n"):
                 self.lines(text)
             else:
                 self.tail(text)
@@ -457,85 +161,101 @@ class _Reader:
 
     def lines(self, text: str) -> None:
         """Take a text of whole lines."""
-        pos = 0
-        while pos < len(text) and not self.stopped:
-            rows, end = _run(text, pos) if self.header else ([], pos)
-            if not rows:
-                end = text.index("\n", pos) + 1
-                self.one_line(text[pos:end])
-            elif not self.add_rows(rows):
-                for line in text[pos:end].splitlines(keepends=True):
-                    self.one_line(line)
-            pos = end
+        columns = _columns(text) if self.header else None
+        if columns is not None:
+            self.columns(columns)
+        elif text.count("\n") <= _FEW_LINES:
+            for line in text[:-1].split("\n"):
+                self.one_line(line)
+        else:
+            # Something in here is not a chunk as we write it: the halves without it are fast again.
+            middle = text.find("\n", len(text) // 2) + 1
+            if middle == len(text):
+                middle = text.rfind("\n", 0, len(text) // 2) + 1
+            self.lines(text[:middle])
+            self.lines(text[middle:])
+
+    def columns(self, columns: _Columns) -> None:
+        if self.stopped:
+            return
+        self.line += 1
+        self.check_chunks(columns[0])
+        self.chunks.extend(*columns)
+        self.line += len(columns[0]) - 1
+        self.check_size()
 
     def one_line(self, line: str) -> None:
+        if self.stopped:
+            return
         self.line += 1
         if self.line == 1:
             line = line.removeprefix("\ufeff")
-        if not line.strip(" \t\r\n"):
+        if not line.strip(" \t\r"):
             return
         try:
-            record = _decode(line)
+            record = decode_text(line)
         except TraceError as error:
-            self.step_over(line, str(error))
-            return
-        if self.header is None and not isinstance(record, Header):
-            raise self.not_a_trace("its first line is not a header")
-        self.take(record)
+            self.step_over(line, error)
+        else:
+            self.take(record)
 
     def tail(self, line: str) -> None:
         """Take a last line without its end: whole by luck, or cut off."""
         try:
-            _decode(line)
+            decode_text(line)
         except TraceError:
-            if self.header is None:
-                raise self.not_a_trace("its first line is not a header") from None
-            self.problem(f"line {self.line + 1} is cut off and was left out")
-        else:
-            self.one_line(line)
+            if self.header is not None:
+                self.problem(f"line {self.line + 1} is cut off and was left out")
+                return
+        self.one_line(line)
 
     def too_long(self) -> None:
         self.line += 1
         if self.header is None:
             raise self.not_a_trace(f"its first line is longer than {MAX_LINE >> 20} MiB")
-        self.suspects.append(self.last_t)
+        self.suspect()
         self.problem(f"line {self.line} is longer than {MAX_LINE >> 20} MiB and was stepped over")
 
-    def step_over(self, line: str, reason: str) -> None:
+    def step_over(self, line: str, error: TraceError) -> None:
+        if isinstance(error, VersionError) and self.header is None:
+            raise TraceError(f"{self.name} is a trace of {error}")
         if self.header is None:
-            raise self.not_a_trace(f"its first line is not a header: {reason}")
-        if Response in self.one and _may_be_chunk(line) and len(self.suspects) < MAX_RECORDS:
+            raise self.not_a_trace(f"its first line is not a header: {error}")
+        if _may_be_chunk(line):
+            self.suspect()
+        self.problem(f"line {self.line} was stepped over: {error}")
+
+    def suspect(self) -> None:
+        """Remember where a line was stepped over that may have been a chunk."""
+        if self.response is not None and len(self.suspects) < MAX_RECORDS:
             self.suspects.append(self.last_t)
-        self.problem(f"line {self.line} was stepped over: {reason}")
 
     # records
 
-    def add_rows(self, rows: list[_Row]) -> bool:
-        """Take a run of chunk lines at once; False, and nothing taken, where one is not as we write it."""
-        columns = _columns(rows)
-        if columns is None:
-            return False
-        times, reads, pieces, queued = columns
-        self.check_chunks(times)
-        self.chunks.extend(times, reads, pieces, queued)
-        self.line += len(rows)
-        self.check_size()
-        return True
-
     def take(self, record: Record | None) -> None:
+        if self.header is None and not isinstance(record, Header):
+            raise self.not_a_trace("its first line is not a header")
         match record:
-            case None:
-                pass
-            case Header():
-                self.take_header(record)
             case Chunk(t, read, data, queued):
                 self.check_chunks([t])
                 self.chunks.append(t, read, data, queued)
                 self.check_size()
-            case Lost() | Lag() | Note():
-                self.take_many(record)
-            case _:
-                self.take_one(record)
+            case Lost():
+                self.add(self.lost, record)
+            case Lag():
+                self.add(self.lags, record)
+            case Note():
+                self.add(self.notes, record)
+            case Header():
+                self.take_header(record)
+            case Request():
+                self.request = self.first(self.request, record)
+            case Response():
+                self.response = self.first(self.response, record)
+            case Trailers():
+                self.trailers = self.first(self.trailers, record)
+            case End():
+                self.end = self.first(self.end, record)
 
     def take_header(self, header: Header) -> None:
         if self.header is None:
@@ -543,26 +263,25 @@ class _Reader:
         else:
             self.stop(f"line {self.line} begins another trace; it and what follows were left out")
 
-    def take_many(self, record: Record) -> None:
-        records = self.many[type(record)]
+    def first[R: Record](self, had: R | None, record: R) -> R:
+        if had is not None:
+            self.problem(f"line {self.line}: a second {_type(record)} was left out")
+        return had or record
+
+    def add[R: Record](self, records: list[R], record: R) -> None:
         if len(records) < MAX_RECORDS:
             records.append(record)
         else:
-            self.once(f"more than {MAX_RECORDS} records of type {_type(record)}: the rest was left out")
-
-    def take_one(self, record: Record) -> None:
-        if type(record) in self.one:
-            self.problem(f"line {self.line}: a second {_type(record)} was left out")
-        else:
-            self.one[type(record)] = record
+            self.once(f"{_type(record)} records after the first {MAX_RECORDS} were left out", "")
 
     def check_chunks(self, times: list[int]) -> None:
-        if Response not in self.one:
-            self.once(f"line {self.line + 1}: a chunk before the response")
-        if End in self.one:
-            self.once(f"line {self.line + 1}: a chunk after the end")
+        where = f", line {self.line}"
+        if self.response is None:
+            self.once("a chunk stands before the response", where)
+        if self.end is not None:
+            self.once("a chunk stands after the end", where)
         if self.last_t > times[0] or times != sorted(times):
-            self.once(f"line {self.line + 1} or soon after: times go backwards")
+            self.once("times of chunks go backwards", where + (" or soon after" if len(times) > 1 else ""))
         self.last_t = max(self.last_t, times[-1])
 
     def check_size(self) -> None:
@@ -578,58 +297,48 @@ class _Reader:
         self.stopped = True
         self.problem(problem)
 
-    def once(self, problem: str) -> None:
-        """A problem whose kind (its text without the line) is told once."""
-        kind = re.sub(r"\d+", "", problem)
-        if kind not in self.said:
-            self.said.add(kind)
-            self.problem(problem)
+    def once(self, problem: str, where: str) -> None:
+        if problem not in self.said:
+            self.said.add(problem)
+            self.problem(problem + where)
 
     def problem(self, problem: str) -> None:
-        if len(self.problems) < MAX_PROBLEMS:
+        if len(self.problems) < _MAX_PROBLEMS:
             self.problems.append(problem)
         else:
             self.more_problems += 1
 
     def trace(self, header: Header) -> Trace:
-        request, response = self.one.get(Request), self.one.get(Response)
-        trailers, end = self.one.get(Trailers), self.one.get(End)
-        assert isinstance(request, Request | None)
-        assert isinstance(response, Response | None)
-        assert isinstance(trailers, Trailers | None)
-        assert isinstance(end, End | None)
-        lost = [record for record in self.many[Lost] if isinstance(record, Lost)]
-        lost += self.untold_losses(end, lost)
-        if self.more_problems:
-            self.problems.append(f"and {self.more_problems} problems more")
+        self.lost += self.untold_losses()
+        more = [f"and {self.more_problems} problems more"] if self.more_problems else []
         return Trace(
             header=header,
-            request=request,
-            response=response,
+            request=self.request,
+            response=self.response,
             chunks=self.chunks,
-            trailers=trailers,
-            lost=tuple(sorted(lost, key=lambda record: record.t)),
-            lags=tuple(record for record in self.many[Lag] if isinstance(record, Lag)),
-            notes=tuple(record for record in self.many[Note] if isinstance(record, Note)),
-            end=end,
-            problems=tuple(self.problems),
+            trailers=self.trailers,
+            lost=tuple(sorted(self.lost, key=lambda lost: lost.t)),
+            lags=tuple(self.lags),
+            notes=tuple(self.notes),
+            end=self.end,
+            problems=(*self.problems, *more),
             source=self.name,
         )
 
-    def untold_losses(self, end: End | None, lost: list[Lost]) -> list[Lost]:
+    def untold_losses(self) -> list[Lost]:
         """Chunks that are missing though no `lost` says so (FORMAT.md, "For readers", 5)."""
         if self.stopped:
             return []
-        if end is None:
+        if self.end is None:
             return [Lost(t, 1, 0) for t in self.suspects]
-        missing = end.chunks - len(self.chunks) - sum(record.chunks for record in lost)
-        nbytes = end.bytes - self.chunks.nbytes - sum(record.bytes for record in lost)
-        if missing == 0:
+        held = len(self.chunks) + sum(lost.chunks for lost in self.lost)
+        missing = self.end.chunks - held
+        if missing:
+            self.problem(f"the end counts {self.end.chunks} chunks, the file accounts for {held}")
+        if missing <= 0:
             return []
-        self.problem(f"the end counts {end.chunks} chunks, the file holds {end.chunks - missing}")
-        if missing < 0:
-            return []
-        first = self.chunks.times[0] if len(self.chunks) else 0
+        first = min(self.chunks.times, default=0)
+        nbytes = self.end.bytes - self.chunks.nbytes - sum(lost.bytes for lost in self.lost)
         return [Lost(self.suspects[0] if self.suspects else first, missing, max(nbytes, 0))]
 
 
@@ -639,15 +348,15 @@ def _type(record: Record) -> str:
 
 def _may_be_chunk(line: str) -> bool:
     try:
-        kind = _object(line).get("type")
+        kind = parse_object(line).get("type")
     except TraceError:
         return True
     return kind == "chunk" or not isinstance(kind, str)
 
 
-def _texts(stream: BinaryIO) -> Iterator[tuple[str | None, bool]]:
-    """The file in texts of whole lines (True), a last line without its end (False), and None for
-    a line that is too long, which is not held in memory.
+def _texts(stream: BinaryIO) -> Iterator[str | None]:
+    """The file in texts of whole lines; None for a line that is too long, which is not held in
+    memory; a last line without its end.
     """
     held: list[bytes] = []
     size = 0
@@ -658,51 +367,42 @@ def _texts(stream: BinaryIO) -> Iterator[tuple[str | None, bool]]:
             skipping = not newline
         cut = block.rfind(b"\n") + 1
         if cut:
-            held.append(block[:cut])
-            yield b"".join(held).decode("utf-8", "surrogateescape"), True
-            held, size, block = [], 0, block[cut:]
+            yield b"".join((*held, block[:cut])).decode("utf-8", "surrogateescape")
+            held, size = [], 0
         if not skipping:
-            held.append(block)
-            size += len(block)
+            held.append(block[cut:])
+            size += len(block) - cut
         if size > MAX_LINE:
             held, size, skipping = [], 0, True
-            yield None, True
+            yield None
     if size:
-        yield b"".join(held).decode("utf-8", "surrogateescape"), False
+        yield b"".join(held).decode("utf-8", "surrogateescape")
 
 
-def _run(text: str, pos: int) -> tuple[list[_Row], int]:
-    """The objects of the chunk lines from `pos` on, as many as are JSON, and where the run ends."""
-    rows: list[_Row] = []
-    scan = _DECODER.raw_decode
-    try:
-        while text.startswith(_CHUNK_LINE, pos):
-            row, end = scan(text, pos)
-            if text[end] != "\n":
-                break
-            rows.append(row)
-            pos = end + 1
-    except (ValueError, RecursionError):
-        pass  # the line is looked at singly
-    return rows, pos
-
-
-def _columns(rows: list[_Row]) -> _Columns | None:
-    """Times, reads, data and queued of chunk rows; None where a row is not exactly as we write it."""
-    try:
-        if not all(row["type"] == "chunk" and len(row) == 4 + ("queued" in row) for row in rows):
-            return None
-        times = [row["t"] for row in rows]
-        reads = [row["read"] for row in rows]
-        pieces = [row["data"].encode() if "data" in row else _bytes(row, "data") for row in rows]
-        queued = [row.get("queued", 0) for row in rows]
-    except (KeyError, AttributeError, ValueError):
+def _columns(text: str) -> _Columns | None:
+    """Times, reads, data and queued where every line is a chunk as we write it; else None."""
+    rows = _CHUNK_LINE.findall(text)
+    if not rows or len(rows) != text.count("\n"):
         return None
-    return (times, reads, pieces, queued) if all(map(_counts, (times, reads, queued))) else None
+    times, reads, kinds, tokens, queued = zip(*rows, strict=True)
+    strings = parse_strings(tokens)
+    pieces = _pieces(kinds, strings) if strings is not None else None
+    if pieces is None:
+        return None
+    return list(map(int, times)), list(map(int, reads)), pieces, [int(count or 0) for count in queued]
 
 
-def _counts(column: list[Any]) -> bool:
-    return set(map(type, column)) == {int} and min(column) >= 0 and max(column) <= _MAX_INT
+def _pieces(kinds: Iterable[str], strings: Iterable[str]) -> list[bytes] | None:
+    try:
+        return [
+            string.encode() if kind == "data" else unbase64(string)
+            for kind, string in zip(kinds, strings, strict=True)
+        ]
+    except ValueError:  # a lone surrogate, not Base64
+        return None
+
+
+# --- folders and names ------------------------------------------------------------------------------
 
 
 def find_traces(paths: Iterable[str | Path]) -> list[Path]:
@@ -720,41 +420,50 @@ def find_traces(paths: Iterable[str | Path]) -> list[Path]:
 
 def _traces_at(path: Path) -> list[Path]:
     try:
-        if not path.is_dir():
-            if str(path) != "-" and not path.exists():
-                raise TraceError(f"{_shown(path)} is not there: name a trace file or a folder of traces")
+        if path.is_dir():
+            return _traces_in(path)
+        if str(path) == "-" or path.exists():
             return [path]
-        home = path.resolve()
-        found = [(_started(file), file.name, file) for file in path.glob(f"*{SUFFIX}") if _inside(file, home)]
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, TraceError):
-            raise
-        raise TraceError(f"cannot read {_shown(path)}: {error}") from None
-    traces = [file for started, _, file in sorted(found) if started is not None]
-    if not traces:
-        raise TraceError(f"{_shown(path)} holds no trace (*{SUFFIX}): record one with sse-tap record -o DIR")
-    return traces
+    except TraceError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise TraceError(f"cannot read {_shown(path)}: {getattr(error, 'strerror', None) or error}") from None
+    raise TraceError(f"{_shown(path)} does not exist: name a trace file or a folder of traces")
 
 
-def _inside(file: Path, home: Path) -> bool:
-    return file.is_file() and file.resolve().is_relative_to(home)
+def _traces_in(folder: Path) -> list[Path]:
+    home = folder.resolve()
+    files = [file for file in folder.iterdir() if file.name.endswith(SUFFIX) and _is_in(file, home)]
+    dated = sorted((started, file.name, file) for file in files if (started := _started(file)) is not None)
+    if not dated:
+        raise TraceError(f"{_shown(folder)} holds no trace (*{SUFFIX}): record one with sse-tap record")
+    return [file for _, _, file in dated]
+
+
+def _is_in(file: Path, home: Path) -> bool:
+    try:
+        # A regular file: a FIFO of that name would keep the reader waiting for ever.
+        return file.is_file() and file.resolve().is_relative_to(home)
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
+        return False
 
 
 def _started(file: Path) -> int | None:
     """When a trace was started, ns since 1970; None where the file's first line is no header of ours.
 
-    A header that cannot be read, of a newer version for instance, is for `read_trace` to refuse.
+    A header that cannot be read, of a newer version for instance, is for `read_trace` to refuse: 0.
     """
     try:
         with file.open("rb") as stream:
-            line = stream.readline(_PEEK).decode("utf-8", "surrogateescape").removeprefix("\ufeff")
-        if _object(line).get("format") != FORMAT:
+            line = stream.readline(_READ_SIZE).decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+        if parse_object(line).get("format") != FORMAT:
             return None
-        header = _decode(line)
-    except OSError:
+    except (OSError, TraceError):
         return None
+    try:
+        header = decode_text(line)
     except TraceError:
-        return 0 if FORMAT in line else None
+        return 0
     return header.started_ns if isinstance(header, Header) else None
 
 
