@@ -1,0 +1,213 @@
+"""One request sent, with a stopwatch: every byte in either direction is shown to an observer as it passes.
+
+`exchange` speaks HTTP/1.1 (h11) or, over TLS where the server offers it, HTTP/2 (h2), over a blocking
+socket: each `recv` is one read, stamped before anything else is done with it.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+from urllib.parse import urlsplit
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+import h2.settings
+import h11
+
+from sse_tap.replay.http1 import raw
+from sse_tap.trace import Headers
+
+_READ = 65536
+_WINDOW = 1 << 30  # never the reason for a pause
+
+
+class Seen(Protocol):
+    """What watches the connection (`sse_tap.recorder.Connection` does); times are monotonic ns."""
+
+    def client_data(self, t: int, data: bytes) -> None:
+        """Bytes that were sent."""
+
+    def server_data(self, t: int, read: int, data: bytes, queued: int) -> None:
+        """Bytes that came in one read."""
+
+    def closed(
+        self, t: int, side: Literal["client", "server"], how: Literal["eof", "reset", "timeout"]
+    ) -> None:
+        """How the connection ended, where the message did not end before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request to send; `url` is absolute. Host and Content-Length are added."""
+
+    method: str
+    url: str
+    headers: Headers = ()
+    body: bytes = b""
+
+
+class Link:
+    """A connected socket that stamps, and the observer it tells."""
+
+    def __init__(self, sock: socket.socket, seen: Seen, until: float) -> None:
+        self._sock, self._seen, self._until = sock, seen, until
+        self._reads = 0
+
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
+        if data:
+            self._seen.client_data(time.monotonic_ns(), data)
+            self._sock.settimeout(self._left())
+            self._sock.sendall(data)
+
+    def receive(self) -> bytes:
+        """The next read; b"" at the end. Raises TimeoutError when the time is over, OSError on a reset."""
+        self._sock.settimeout(self._left())
+        data = self._sock.recv(_READ)
+        t = time.monotonic_ns()
+        if data:
+            self._reads += 1
+            self._seen.server_data(t, self._reads, data, 0)
+        else:
+            self._seen.closed(t, "server", "eof")
+        return data
+
+    def _left(self) -> float:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+def exchange(
+    outgoing: Outgoing,
+    seen: Seen,
+    *,
+    context: ssl.SSLContext | None = None,
+    http2: bool = True,
+    timeout: float = 3600.0,
+) -> None:
+    """Send the request and read the answer to its end, however it ends; `seen` tells which.
+
+    `timeout`: seconds for all of it. Raises OSError where no connection comes about, ValueError for a
+    URL that is none or a request that cannot be sent.
+    """
+    parts = urlsplit(outgoing.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{outgoing.url} is no http:// or https:// URL")
+    until = time.monotonic() + timeout
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    sock = socket.create_connection((parts.hostname, port), timeout=min(timeout, 30))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with sock:
+        if parts.scheme == "https":
+            sock = _secured(sock, parts.hostname, context, http2)
+        with sock, _ends(seen):
+            link = Link(sock, seen, until)
+            chosen = sock.selected_alpn_protocol() if isinstance(sock, ssl.SSLSocket) else None
+            (_over_http2 if chosen == "h2" else _over_http1)(link, outgoing)
+
+
+def _secured(sock: socket.socket, host: str, context: ssl.SSLContext | None, http2: bool) -> ssl.SSLSocket:
+    context = context or ssl.create_default_context()
+    context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
+    return context.wrap_socket(sock, server_hostname=host)
+
+
+@contextmanager
+def _ends(seen: Seen) -> Iterator[None]:
+    """Tell the observer about an end that is none of HTTP's."""
+    try:
+        yield
+    except TimeoutError:
+        seen.closed(time.monotonic_ns(), "server", "timeout")
+    except OSError:
+        seen.closed(time.monotonic_ns(), "server", "reset")
+    except KeyboardInterrupt:
+        seen.closed(time.monotonic_ns(), "client", "reset")
+        seen.closed(time.monotonic_ns(), "server", "eof")
+        raise
+    except (h11.RemoteProtocolError, h2.exceptions.ProtocolError):
+        seen.closed(time.monotonic_ns(), "server", "eof")
+
+
+def authority_of(url: str) -> str:
+    """Host and port as a Host header has them, without the user part."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def target_of(url: str) -> str:
+    """The request target in origin form."""
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _length(outgoing: Outgoing) -> Headers:
+    if outgoing.body or outgoing.method in ("POST", "PUT", "PATCH"):
+        return (("Content-Length", str(len(outgoing.body))),)
+    return ()
+
+
+def _over_http1(link: Link, outgoing: Outgoing) -> None:
+    conn = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
+    headers = (("Host", authority_of(outgoing.url)), *outgoing.headers, *_length(outgoing))
+    try:
+        head = h11.Request(method=outgoing.method, target=target_of(outgoing.url), headers=raw(headers))
+        data = (conn.send(head) or b"") + (
+            conn.send(h11.Data(data=outgoing.body)) or b"" if outgoing.body else b""
+        )
+        data += conn.send(h11.EndOfMessage()) or b""
+    except h11.LocalProtocolError as error:
+        raise ValueError(f"the request cannot be sent: {error}") from None
+    link.send(data)
+    while True:
+        event = conn.next_event()
+        if event is h11.NEED_DATA:
+            conn.receive_data(link.receive())
+        elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)) or event is h11.PAUSED:
+            return
+
+
+def _over_http2(link: Link, outgoing: Outgoing) -> None:
+    conn = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+    conn.local_settings = h2.settings.Settings(
+        client=True,
+        initial_values={
+            h2.settings.SettingCodes.ENABLE_PUSH: 0,
+            h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
+        },
+    )
+    conn.initiate_connection()
+    conn.increment_flow_control_window(_WINDOW)
+    pseudo = ((":method", outgoing.method), (":scheme", "https"), (":authority", authority_of(outgoing.url)))
+    headers = (*pseudo, (":path", target_of(outgoing.url)), *outgoing.headers, *_length(outgoing))
+    lowered = tuple((name.lower(), value) for name, value in headers)
+    conn.send_headers(1, raw(lowered), end_stream=not outgoing.body)
+    rest = outgoing.body
+    while True:
+        rest = _send_body(conn, rest)
+        link.send(conn.data_to_send())
+        data = link.receive()
+        for event in conn.receive_data(data):
+            if isinstance(event, h2.events.DataReceived) and event.flow_controlled_length:
+                conn.acknowledge_received_data(event.flow_controlled_length, 1)
+            elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
+                return
+        if not data:
+            return
+
+
+def _send_body(conn: h2.connection.H2Connection, body: bytes) -> bytes:
+    """Queue as much of the request's body as the server's window takes; what is left."""
+    while body and (room := min(conn.local_flow_control_window(1), conn.max_outbound_frame_size)) > 0:
+        conn.send_data(1, body[:room], end_stream=room >= len(body))
+        body = body[room:]
+    return body
