@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,8 +10,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from string import Template
+from typing import Self
 
-from sse_tap.demo.process import Child, free_port
+from sse_tap.demo.process import Child, ProcessError, free_port
 
 # Nothing beyond the one site: no admin endpoint, no certificates, no log of every request.
 CADDYFILE = Template("""\
@@ -77,3 +79,19 @@ class Caddy(Child):
         command = [binary, "run", "--adapter", "caddyfile", "--config", str(file)]
         env = os.environ | {name: str(place) for name, place in places.items()}
         super().__init__(command, folder / "caddy.log", [self.port], env=env)
+
+    def __enter__(self) -> Self:
+        try:
+            return super().__enter__()
+        except ProcessError as error:
+            # `caddy run` may end without saying what it does not like in the Caddyfile (2.11.7 does).
+            raise ProcessError(f"{error}; {self._verdict()}") from error
+
+    def _verdict(self) -> str:
+        """What `caddy validate` says of the Caddyfile, in a line."""
+        command = [self.command[0], "validate", *self.command[2:]]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=self._env)
+        last = said.stderr.strip().splitlines()[-1:] or ["caddy validate says nothing"]
+        with suppress(ValueError, KeyError, TypeError):
+            return str(json.loads(last[0])["msg"])
+        return last[0]

@@ -48,7 +48,7 @@ class Exchange:
         """A number from the query, clamped to 0...most; the default where it is missing or none."""
         given = parse_qs(urlsplit(self.target).query).get(name, [""])[0]
         try:
-            return min(max(float(given), 0.0), most)
+            return max(0.0, min(float(given), most))  # in this order not-a-number gives 0
         except ValueError:
             return default
 

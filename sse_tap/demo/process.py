@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+GRACE = 10.0  # seconds between the signal to stop and the kill
+
 
 class ProcessError(RuntimeError):
     """A child that did not come up; the text ends with what it said."""
@@ -80,7 +82,7 @@ class Child:
         if self._popen.poll() is None:
             self._popen.send_signal(self._stop)
         try:
-            return self._popen.wait(10)
+            return self._popen.wait(GRACE)
         except subprocess.TimeoutExpired:
             self._popen.kill()
             return self._popen.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from sse_tap.demo.origin import Origin
 from sse_tap.demo.passthrough import PassThrough
 from sse_tap.demo.process import Child, free_port
 from sse_tap.trace import Trace
-from sse_tap.tracefile import find_traces, read_trace
+from sse_tap.tracefile import SUFFIX, TraceError, read_trace
 
 TAPS = ("edge", "origin")
 
@@ -65,7 +65,7 @@ class Stage:
         self.binary = find_caddy()
         self.origin = Origin()
         self.hop_port, self.edge_port, self.origin_port = (free_port() for _ in range(3))
-        self._known = set(find_traces([recordings])) if recordings.is_dir() else set[Path]()
+        self._known = self._files()
         self._running = ExitStack()
 
     @property
@@ -99,15 +99,17 @@ class Stage:
         )
 
     def new_traces(self, count: int, patience: float = 5.0) -> list[Trace]:
-        """The traces written since the last time: waits up to `patience` s for `count` finished ones."""
+        """The finished traces since the last time: waits up to `patience` s until there are `count`."""
         deadline = time.monotonic() + patience
         while True:
-            paths = [path for path in find_traces([self.recordings]) if path not in self._known]
-            traces = [read_trace(path) for path in paths]
-            if sum(trace.end is not None for trace in traces) >= count or time.monotonic() > deadline:
-                self._known.update(paths)
-                return traces
+            fresh = {path: trace for path in self._files() - self._known if (trace := _finished(path))}
+            if len(fresh) >= count or time.monotonic() > deadline:
+                self._known.update(fresh)
+                return list(fresh.values())
             time.sleep(0.05)
+
+    def _files(self) -> set[Path]:
+        return set(self.recordings.glob(f"*{SUFFIX}"))
 
     def _taps(self) -> Child:
         targets = {
@@ -120,3 +122,11 @@ class Stage:
         command += ["--set", f"confdir={self.folder / 'mitmproxy'}"]
         ports = [port for port, _ in targets.values()]
         return Child(command, self.folder / "record.log", ports, stop=signal.SIGINT)
+
+
+def _finished(path: Path) -> Trace | None:
+    """The trace in a file that may still be being written; None until it has its end."""
+    with suppress(TraceError):
+        trace = read_trace(path)
+        return trace if trace.end is not None else None
+    return None

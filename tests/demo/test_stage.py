@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sse_tap.demo import stage as stage_module
+from sse_tap.demo.client import blocks
+from sse_tap.demo.passthrough import PassThrough
+from sse_tap.demo.process import ProcessError
+from sse_tap.demo.stage import SCENES, TAPS, Stage
+
+
+def test_both_taps_record_what_passes_and_everything_stays_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr(stage_module, "find_caddy", lambda: None)
+    with Stage(tmp_path, tmp_path / "recordings") as stage:
+        with stage.hop(SCENES[0]) as hop:
+            assert isinstance(hop, PassThrough)
+            for n in (1, 2):
+                assert len(list(blocks(f"{stage.url}/test/stream?n={n}&interval=0"))) == n + 1
+                traces = stage.new_traces(len(TAPS))
+                assert sorted(trace.tap for trace in traces) == sorted(TAPS)
+                assert {trace.chunks.body.count(b"data: ") for trace in traces} == {n + 1}
+                assert {trace.end.reason for trace in traces if trace.end} == {"complete"}
+    assert list(home.iterdir()) == []
+
+
+def test_taps_that_do_not_come_up_are_an_error_and_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "recordings").write_text("a file, where a folder is to be made")
+    stage = Stage(tmp_path, tmp_path / "recordings")
+    with pytest.raises(ProcessError, match="ended at once"), stage:
+        pass
+    with pytest.raises(OSError, match="refused"):
+        next(blocks(stage.origin.url))
