@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from urllib.parse import parse_qsl, urlsplit
 
+from sse_tap.correlate import group, request_key
 from sse_tap.redact import REDACTED
 from sse_tap.replay.schedule import resume_point
 from sse_tap.text import visible
@@ -129,4 +130,13 @@ def choose(traces: Sequence[Trace], tap: str | None, like: str) -> list[Trace]:
             taps = ", ".join(sorted({visible(trace.tap) for trace in traces}))
             raise ValueError(f"no trace is from a tap named {visible(tap)!r}; there are {taps or 'none'}")
         return chosen
-    return list(traces)
+    if len({trace.tap for trace in traces}) == 1:
+        return list(traces)
+    kept = {id(trace) for stream in group(traces) for trace in _one_each(stream.traces, like)}
+    return [trace for trace in traces if id(trace) in kept]
+
+
+def _one_each(stream: Sequence[Trace], like: str) -> Iterable[Trace]:
+    """Of a stream's traces (upstream first) the outermost for each request: a hop may make a new one."""
+    ordered = stream if like == "client" else reversed(stream)
+    return {request_key(trace): trace for trace in ordered}.values()

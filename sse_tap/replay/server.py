@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,15 +33,15 @@ _GRACE_S = 2.0
 type Send = Callable[[list[Action]], Awaitable[bool]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Served:
-    """One request: which trace answered it (`source`), if one did (else 404), and whether to its end."""
+    """One request: which trace answers it (`source`), if any does (else 404); `finished`: all was sent."""
 
     method: str
     target: str
     source: str
     matched: bool
-    finished: bool
+    finished: bool = False
 
 
 class App:
@@ -61,19 +62,15 @@ class App:
         not take the bytes before is not counted as drift.
         """
         trace = self.library.take(ask)
-        finished = False
+        served = Served(ask.method, ask.target, trace.source if trace else "", trace is not None)
+        self.served.append(served)
         self.active += 1
+        timed = trace is not None and self.pace.speed > 0
         try:
-            await self._play(
-                self._actions(trace, ask), start, send, trace is not None and self.pace.speed > 0
-            )
-            finished = True
+            await self._play(self._actions(trace, ask), start, send, timed)
+            served.finished = True
         finally:
             self.active -= 1
-            served = Served(
-                ask.method, ask.target, trace.source if trace else "", trace is not None, finished
-            )
-            self.served.append(served)
             self.on_served(served)
 
     async def _play(self, actions: Actions, start: int, send: Send, timed: bool) -> None:
@@ -196,8 +193,15 @@ class Replay:
 
     @property
     def served(self) -> list[Served]:
-        """The requests answered so far."""
+        """The requests so far, from the moment their answer began."""
         return self.app.served
+
+    def settle(self, timeout: float = 5.0) -> bool:
+        """Wait (s) until no answer is under way: the client may have it all before we know we sent it."""
+        until = time.monotonic() + timeout
+        while self.app.active and time.monotonic() < until:
+            time.sleep(0.002)
+        return not self.app.active
 
     @property
     def base_url(self) -> str:

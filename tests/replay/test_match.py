@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sse_tap.replay.match import Ask, Library, same_query, split_target
+from sse_tap.replay.match import Ask, Library, choose, same_query, split_target
 from sse_tap.trace import Trace
 from tests.build import event, trace
 
@@ -95,3 +95,35 @@ def test_the_listing_shows_foreign_text_as_text() -> None:
 
 def test_a_long_listing_is_cut() -> None:
     assert "and 20 more" in Library([recorded(str(i)) for i in range(120)]).listing()
+
+
+def stream_of_two_taps(origin_ms: float) -> list[Trace]:
+    pieces = [(10.0, event("a")), (20.0, event("b"))]
+    shared = {"url": "https://chat.example/chat", "end_ms": 25.0}
+    up = trace("origin", pieces, origin_ms=origin_ms + 1, id=f"o{origin_ms}", **shared)
+    down = trace("edge", [(22.0, event("a") + event("b"))], origin_ms=origin_ms, id=f"e{origin_ms}", **shared)
+    return [down, up]
+
+
+def test_of_several_taps_the_outermost_is_played() -> None:
+    traces = [*stream_of_two_taps(0), *stream_of_two_taps(5000)]
+    assert [chosen.header.id for chosen in choose(traces, None, "origin")] == ["o0", "o5000"]
+    assert [chosen.header.id for chosen in choose(traces, None, "client")] == ["e0", "e5000"]
+    assert [chosen.header.id for chosen in choose(traces, "edge", "origin")] == ["e0", "e5000"]
+
+
+def test_a_hop_that_makes_a_request_of_its_own_is_no_second_record_of_the_first() -> None:
+    down, _ = stream_of_two_taps(0)
+    up = trace(
+        "model",
+        [(10.0, event("a")), (20.0, event("b"))],
+        origin_ms=1,
+        url="https://model/v1/complete",
+        end_ms=22,
+    )
+    assert choose([down, up], None, "origin") == [down, up]
+
+
+def test_a_tap_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ValueError, match="there are edge, origin"):
+        choose(stream_of_two_taps(0), "nginx", "origin")

@@ -332,17 +332,8 @@ def test_a_client_that_leaves_early_disturbs_no_other() -> None:
                 sock.recv(10)
         other.join()
         assert answers[0].endswith(b"0\r\n\r\n")
-        assert wait_for(lambda: len(server.served) == 6)
+        assert server.settle()
     assert sorted(served.finished for served in server.served) == [False] * 5 + [True]
-
-
-def wait_for(condition: object, seconds: float = 5) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():  # type: ignore[operator]
-            return True
-        time.sleep(0.01)
-    return False
 
 
 @pytest.mark.parametrize(
