@@ -181,7 +181,23 @@ class Recorder:
         """The observer thread is done with `size` bytes of the queue."""
         self._taken_bytes += size
         if size > _LARGE:
-            time.sleep(_BREATHER)
+            self.writer.flush()
+            self._give_way()
+
+    def _give_way(self) -> None:
+        """Leave the interpreter to the path while a saturated stream passes and there is room to wait.
+
+        Both threads share one interpreter lock: without this a burst would pass at the observer's
+        speed. What waits is in memory; past half of the bound the observer works on regardless.
+        """
+        time.sleep(_BREATHER)
+        for _ in range(_PATIENCE):
+            seen = self._put_bytes
+            if seen - self._taken_bytes > self._bound // 2:
+                return
+            time.sleep(2 * _BREATHER)
+            if seen == self._put_bytes:
+                return
 
     # the observer thread
 

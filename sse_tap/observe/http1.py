@@ -95,7 +95,7 @@ def _chunk_size(line: bytes) -> int:
     """Size from a chunk-size line without its LF (RFC 9112, 7.1: 1*HEXDIG, extensions ignored)."""
     digits = line.partition(b";")[0].rstrip(b"\r\t ")
     if not digits or len(digits) > 16 or digits.strip(b"0123456789abcdefABCDEF"):
-        raise LostPlace(f"a chunk size was expected, {line[:40]!r} came")
+        raise LostPlace("a chunk size was expected")
     return int(digits, 16)
 
 
@@ -160,7 +160,7 @@ class ChunkedBody:
     def _skip_crlf(self, data: bytes, pos: int) -> int:
         part = data[pos : pos + len(self._crlf)]
         if not self._crlf.startswith(part):
-            raise LostPlace(f"a chunk must end with CRLF, {part!r} came")
+            raise LostPlace("a chunk does not end with CRLF")
         self._crlf = self._crlf[len(part) :]
         return pos + len(part)
 
