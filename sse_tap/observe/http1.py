@@ -111,10 +111,22 @@ class ChunkedBody:
         self._crlf = b""  # what of the chunk's closing CRLF is still to come
         self._line = b""  # a size line or trailer section that has begun
         self._in_trailers = False
+        self._broken: LostPlace | None = None
 
     def feed(self, data: bytes, start: int) -> tuple[list[bytes], int]:
+        if self._broken:
+            raise self._broken
         pieces: list[bytes] = []
-        pos, size = start, len(data)
+        try:
+            return pieces, self._feed(data, start, pieces)
+        except LostPlace as lost:
+            if not pieces:
+                raise
+            self._broken = lost  # what came before it is good; the next call raises
+            return pieces, start
+
+    def _feed(self, data: bytes, pos: int, pieces: list[bytes]) -> int:
+        size = len(data)
         while pos < size and not self.done:
             if self._left:
                 piece = data[pos : pos + self._left]
@@ -127,7 +139,7 @@ class ChunkedBody:
                 pos = self._read_trailers(data, pos)
             else:
                 pos = self._whole_chunks(data, pos, pieces)
-        return pieces, pos
+        return pos
 
     def _whole_chunks(self, data: bytes, pos: int, pieces: list[bytes]) -> int:
         """Take as many whole chunks as there are; stop at the first that is not all here."""
