@@ -66,44 +66,54 @@ class WireLayer(layer.Layer):
     ) -> None:
         super().__init__(context)
         self._record, self._read_number, self._rewriter = record, read_number, rewriter
+        self._client, self._server = context.client, context.server
         self._sockets = Sockets(context.client)
+        self._relaying = False
         self._finished = False
 
+    def handle_event(self, event: events.Event) -> Commands:
+        # Bytes go by the shortest way: nothing here waits, so the base class's pausing is not needed.
+        if self._relaying and isinstance(event, events.DataReceived):
+            yield from self._relay(event)
+        else:
+            yield from super().handle_event(event)
+
     def _handle_event(self, event: events.Event) -> Commands:
-        if isinstance(event, events.DataReceived):
-            t = time.monotonic_ns()
-            if event.connection == self.context.client:
-                yield from self._from_client(t, event.data)
-            else:
-                yield from self._from_server(t, event.data)
+        if isinstance(event, events.Start):
+            yield from self._start()
         elif isinstance(event, events.ConnectionClosed):
             yield from self._closed(event.connection)
-        elif isinstance(event, events.Start):
-            yield from self._start()
+        elif isinstance(event, events.DataReceived) and self._relaying:
+            yield from self._relay(event)  # it came while the upstream connection was being opened
+
+    def _relay(self, event: events.DataReceived) -> Commands:
+        """Stamp, pass on, queue a copy."""
+        t = time.monotonic_ns()
+        if event.connection is not self._client:
+            yield commands.SendData(self._client, event.data)
+            self._saw_server_data(t, event.data)
+        else:
+            data = self._rewriter.feed(event.data) if self._rewriter else event.data
+            if data:
+                yield commands.SendData(self._server, data)
+            self._record.client_data(t, event.data)
 
     def _start(self) -> Commands:
-        server = self.context.server
+        server = self._server
         error = None
         if server.timestamp_start is None:
             error = yield commands.OpenConnection(server)
         if error or not server.connected or (server.tls and not server.tls_established):
             self._finished = True
-            yield commands.CloseConnection(self.context.client)
+            yield commands.CloseConnection(self._client)
+        else:
+            self._relaying = True
 
-    # the path of the bytes: stamped by the caller, passed on, then queued
-
-    def _from_client(self, t: int, data: bytes) -> Commands:
-        passed = self._rewriter.feed(data) if self._rewriter else data
-        if passed:
-            yield commands.SendData(self.context.server, passed)
-        self._record.client_data(t, data)
-
-    def _from_server(self, t: int, data: bytes) -> Commands:
-        yield commands.SendData(self.context.client, data)
+    def _saw_server_data(self, t: int, data: bytes) -> None:
         if self._rewriter:
             self._rewriter.saw_response(data)
-        queued = self._sockets.queued(self.context.client)
-        self._record.server_data(t, self._read_number(), data, max(0, queued - len(data)))
+        queued = self._sockets.queued(self._client) - len(data)
+        self._record.server_data(t, self._read_number(), data, max(0, queued))
 
     # closings: what one side did is done to the other
 
@@ -111,7 +121,7 @@ class WireLayer(layer.Layer):
         if self._finished:
             return
         t = time.monotonic_ns()
-        side: Side = "client" if connection == self.context.client else "server"
+        side: Side = "client" if connection == self._client else "server"
         how = self._sockets.how_closed(connection)
         if side == "server" and self._client_is_lost():
             self._record.closed(t, "client", "reset")
@@ -128,12 +138,12 @@ class WireLayer(layer.Layer):
 
     def _client_is_lost(self) -> bool:
         """The client went away after it had closed its sending half: mitmproxy has no event for that."""
-        client = self.context.client
+        client = self._client
         return self._sockets.is_gone(client) or self._sockets.has_failed(client)
 
     def _both_done(self) -> bool:
         can_read = ConnectionState.CAN_READ
-        return not (self.context.client.state & can_read or self.context.server.state & can_read)
+        return not (self._client.state & can_read or self._server.state & can_read)
 
     def _broken(self, t: int, side: Side, how: How) -> Commands:
         """One side was reset, or given up by mitmproxy: the other side is told in the same way."""
@@ -149,12 +159,12 @@ class WireLayer(layer.Layer):
         self._finished = True
         self._record.closed(t, side, how)
         self._copy_close_notify()
-        for connection in (self.context.server, self.context.client):
+        for connection in (self._server, self._client):
             if connection.state is not ConnectionState.CLOSED:
                 yield commands.CloseConnection(connection)
 
     def _other(self, side: Side) -> Connection:
-        return self.context.server if side == "client" else self.context.client
+        return self._server if side == "client" else self._client
 
     def _copy_close_notify(self) -> None:
         """Close TLS properly towards a side where the other side closed properly (or has no TLS)."""
