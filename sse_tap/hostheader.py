@@ -9,10 +9,20 @@ from __future__ import annotations
 
 import ipaddress
 
-from sse_tap.observe.http1 import MAX_HEAD, Body, LostPlace, NoBody, parse_request, request_body
+from sse_tap.observe.http1 import (
+    MAX_HEAD,
+    Body,
+    LostPlace,
+    NoBody,
+    head_end,
+    parse_request,
+    request_body,
+)
 from sse_tap.trace import header_value
 
 _MAX_HELD = 8192  # bytes of an unfinished Host line; a name has at most 253 (RFC 1035, 2.3.4)
+
+_STATUS_LINE = b"HTTP/1.1 101"  # as much of a response as tells its status
 
 _DEFAULT_PORTS = {"http": 80, "tcp": 80, "https": 443, "tls": 443}
 
@@ -48,11 +58,12 @@ class HostRewriter:
     def __init__(self, host: str, replacement: str) -> None:
         self._host, self._replacement = host, replacement.encode("idna" if not host.isascii() else "ascii")
         self._body: Body | None = None  # of the request whose body is passing
-        self._head = b""  # of the head that is passing: its complete lines
+        self._head = bytearray()  # the complete lines of the head that is passing
         self._line = b""  # ... and the line that is not complete
         self._passed = 0  # bytes of that line which went out already
         self._passive = False
-        self._upgrading = False
+        self._upgrading = ""  # the method of a request that may turn this into another protocol
+        self._answer = b""  # the beginning of its response
 
     def feed(self, data: bytes) -> bytes:
         """The bytes to send on for these."""
@@ -64,6 +75,11 @@ class HostRewriter:
             except LostPlace:  # only a body's framing raises, before anything of it went out
                 self._passive = True
         return bytes(out)
+
+    def flush(self) -> bytes:
+        """What was held back, where no more bytes come."""
+        held, self._line, self._passive = self._line[self._passed :], b"", True
+        return held
 
     def _pass_on(self, data: bytes, pos: int, out: bytearray) -> int:
         if self._passive:
@@ -104,19 +120,32 @@ class HostRewriter:
             self._head += line
             self._passive |= len(self._head) > MAX_HEAD or self._head.startswith(b"PRI * HTTP/2")
         elif self._head:
-            head, self._head = self._head + line, b""
+            head, self._head = bytes(self._head) + line, bytearray()
             try:
-                method, _, _, headers = parse_request(head)
-            except LostPlace:
+                self._head_complete(head)
+            except Exception:  # noqa: BLE001 - this stands on the path of the bytes: see the class
                 self._passive = True
-                return
-            body = request_body(headers)
-            self._body = None if isinstance(body, NoBody) or body.done else body
-            self._upgrading = header_value(headers, "upgrade") is not None or method == "CONNECT"
+
+    def _head_complete(self, head: bytes) -> None:
+        method, _, _, headers = parse_request(head)
+        body = request_body(headers)
+        self._body = None if isinstance(body, NoBody) or body.done else body
+        may_upgrade = method == "CONNECT" or header_value(headers, "upgrade") is not None
+        self._upgrading = method if may_upgrade else ""
 
     def saw_response(self, data: bytes) -> None:
         """Bytes of a response passed: after a 101 (or an answered CONNECT) this is no longer HTTP."""
-        if self._upgrading:
-            self._upgrading = False
-            status = data[9:12]
-            self._passive |= status == b"101"
+        if not self._upgrading:
+            return
+        self._answer += data
+        while len(self._answer) >= len(_STATUS_LINE):
+            status, end = self._answer[9:12], head_end(self._answer)
+            if status.startswith(b"1") and status != b"101":  # RFC 9110, 15.2: the answer is still to come
+                if end < 0:
+                    self._upgrading = self._upgrading if len(self._answer) <= MAX_HEAD else ""
+                    return
+                self._answer = self._answer[end:]
+            else:
+                self._passive |= status == b"101" or (self._upgrading == "CONNECT" and status[:1] == b"2")
+                self._upgrading, self._answer = "", b""
+                return
