@@ -28,9 +28,9 @@ format: .venv/stamp ## put the source into ruff's format
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
 
-ifneq ($(wildcard benchmarks/bench.py),)
+ifneq ($(wildcard benchmarks/tap.py),)
 bench: .venv/stamp ## what the tap costs, measured
-	@$(BIN)/python benchmarks/bench.py $(ARGS)
+	@$(BIN)/python benchmarks/tap.py $(ARGS)
 endif
 
 ifneq ($(wildcard benchmarks/matrix.py),)

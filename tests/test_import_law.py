@@ -24,8 +24,19 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 # clock, a file or a socket.
 NOT_CORE = frozenset(
     {
-        *("_startup", "__init__", "__main__", "cli", "demo", "live", "play", "probe", "recorder", "replay"),
-        *("tap", "timeline", "tracefile", "writer"),
+        *(
+            "_startup",
+            "__init__",
+            "__main__",
+            "cli",
+            "demo",
+            "live",
+            "play",
+            "probe",
+            "pytest_plugin",
+            "recorder",
+        ),
+        *("replay", "tap", "timeline", "tracefile", "writer"),
     }
 )
 DOES_IO = frozenset(
@@ -165,7 +176,13 @@ def test_the_walk_sees_the_sources() -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "allowed"), [("mitmproxy", ("tap",)), ("click", ("cli",)), ("rich", MAY_IMPORT_RICH)]
+    ("package", "allowed"),
+    [
+        ("mitmproxy", ("tap",)),
+        ("click", ("cli",)),
+        ("rich", MAY_IMPORT_RICH),
+        ("pytest", ("pytest_plugin",)),
+    ],
 )
 def test_a_package_is_imported_only_where_it_belongs(package: str, allowed: tuple[str, ...]) -> None:
     assert [relative(path) for path in users_of(package) if part_of(path) not in allowed] == []
@@ -205,7 +222,8 @@ def test_recording_reaches_the_parsers_and_none_of_the_evaluating_side() -> None
 
 
 def test_every_import_is_declared() -> None:
-    allowed = sys.stdlib_module_names | modules_of(dependencies_of("sse-tap")) | {"sse_tap"}
+    # Only pytest imports the pytest plugin.
+    allowed = sys.stdlib_module_names | modules_of(dependencies_of("sse-tap")) | {"sse_tap", "pytest"}
     assert {f"{relative(path)}: {name}" for path in SOURCES for name in top_levels(path) - allowed} == set()
 
 

@@ -24,7 +24,7 @@ from sse_tap.demo.caddy import Caddy
 from sse_tap.demo.client import blocks
 from sse_tap.demo.passthrough import PassThrough
 from sse_tap.demo.process import ProcessError
-from sse_tap.demo.stage import CALLS, SCENES, TAPS, Call, Scene, Stage
+from sse_tap.demo.stage import CALLS, SCENES, Call, Scene, Stage
 from sse_tap.lanes import Picture, picture
 from sse_tap.sse import Block, Comment, Event
 from sse_tap.text import duration, visible
@@ -65,10 +65,11 @@ def play(show: Show, folder: Path, recordings: Path) -> None:
             with stage.hop(scene) as hop:
                 show.scene(scene, stage, hop)
                 for call in CALLS:
-                    show.call(call, blocks(stage.url + call.target, call.method, call.body))
-                traces = stage.new_traces(len(CALLS) * len(TAPS))
-            if len(traces) < len(CALLS) * len(TAPS):
-                raise ValueError(f"{len(traces)} traces were recorded where there should be more")
+                    show.call(call, blocks(stage.taps.urls["edge"] + call.target, call.method, call.body))
+                expected = len(CALLS) * len(stage.taps.urls)
+                traces = stage.taps.new_traces(expected)
+            if len(traces) < expected:
+                raise ValueError(f"{len(traces)} of {expected} traces were recorded")
             show.recorded([picture(stream) for stream in streams(traces)], hop.name)
 
 
@@ -114,9 +115,9 @@ class Show:
         self.out.print(Text(title, "bold"))
         stops = [
             ("client", ""),
-            ("edge tap", f":{stage.edge_port}"),
+            ("edge tap", f":{stage.taps.tap_ports['edge']}"),
             (hop.name, f":{hop.port}"),
-            ("origin tap", f":{stage.origin_port}"),
+            ("origin tap", f":{stage.taps.tap_ports['origin']}"),
             ("origin", f":{stage.origin.port}"),
         ]
         names, ports = Text(INDENT), Text(INDENT)

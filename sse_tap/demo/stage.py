@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,11 +11,8 @@ from typing import Self
 from sse_tap.demo.caddy import Caddy, find_caddy
 from sse_tap.demo.origin import Origin
 from sse_tap.demo.passthrough import PassThrough
-from sse_tap.demo.process import Child, free_port
-from sse_tap.trace import Trace
-from sse_tap.tracefile import SUFFIX, TraceError, read_trace
-
-TAPS = ("edge", "origin")
+from sse_tap.demo.process import free_port
+from sse_tap.demo.taps import Taps
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,7 @@ CALLS = (
 
 
 class Stage:
-    """Everything but the hop, for the length of a `with` block: the origin and `sse-tap record`.
+    """Everything but the hop, for the length of a `with` block: the origin and the taps.
 
     client → edge tap → (hop_port) → origin tap → origin. Files are made in `folder` and traces in
     `recordings` alone. Raises ProcessError where the taps do not come up.
@@ -63,20 +57,14 @@ class Stage:
         self.folder = folder
         self.recordings = recordings
         self.binary = find_caddy()
-        self.origin = Origin()
-        self.hop_port, self.edge_port, self.origin_port = (free_port() for _ in range(3))
-        self._known = self._files()
+        self.hop_port = free_port()
         self._running = ExitStack()
-
-    @property
-    def url(self) -> str:
-        """Where the client turns to: the edge tap."""
-        return f"http://127.0.0.1:{self.edge_port}"
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(self.origin)
-            stack.enter_context(self._taps())
+            self.origin = stack.enter_context(Origin())
+            upstreams = {"edge": f"http://127.0.0.1:{self.hop_port}", "origin": self.origin.url}
+            self.taps = stack.enter_context(Taps(upstreams, self.folder, self.recordings))
             self._running = stack.pop_all()
         return self
 
@@ -87,46 +75,14 @@ class Stage:
 
     def hop(self, scene: Scene) -> Caddy | PassThrough:
         """The scene's hop, to be entered: Caddy, or a plain relay on a machine without it."""
+        upstream = self.taps.tap_ports["origin"]
         if self.binary is None:
-            return PassThrough(self.origin_port, port=self.hop_port)
+            return PassThrough(upstream, port=self.hop_port)
         return Caddy(
             self.binary,
-            self.origin_port,
+            upstream,
             self.folder,
             options=scene.options,
             site=scene.site,
             port=self.hop_port,
         )
-
-    def new_traces(self, count: int, patience: float = 5.0) -> list[Trace]:
-        """The finished traces since the last time: waits up to `patience` s until there are `count`."""
-        deadline = time.monotonic() + patience
-        while True:
-            fresh = {path: trace for path in self._files() - self._known if (trace := _finished(path))}
-            if len(fresh) >= count or time.monotonic() > deadline:
-                self._known.update(fresh)
-                return list(fresh.values())
-            time.sleep(0.05)
-
-    def _files(self) -> set[Path]:
-        return set(self.recordings.glob(f"*{SUFFIX}"))
-
-    def _taps(self) -> Child:
-        targets = {
-            "edge": (self.edge_port, f"http://127.0.0.1:{self.hop_port}"),
-            "origin": (self.origin_port, self.origin.url),
-        }
-        command = [sys.executable, "-m", "sse_tap", "record", "--no-check", "-o", str(self.recordings)]
-        for name, (port, url) in targets.items():
-            command += ["--tap", f"{name}={port}:{url}"]
-        command += ["--set", f"confdir={self.folder / 'mitmproxy'}"]
-        ports = [port for port, _ in targets.values()]
-        return Child(command, self.folder / "record.log", ports, stop=signal.SIGINT)
-
-
-def _finished(path: Path) -> Trace | None:
-    """The trace in a file that may still be being written; None until it has its end."""
-    with suppress(TraceError):
-        trace = read_trace(path)
-        return trace if trace.end is not None else None
-    return None

@@ -51,7 +51,7 @@ def test_caddy_proxies_and_writes_nothing_outside_its_folder(
         assert response.read() == b'data: {"count": 1}\n\ndata: [DONE]\n\n'
         connection.close()
     assert list(home.iterdir()) == []
-    assert caddy.log.read_text() == ""
+    assert "/test/stream" not in caddy.log.read_text()
 
 
 @needs_caddy
