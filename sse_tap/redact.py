@@ -37,18 +37,17 @@ _URL_HEADERS = frozenset({"referer", "location", "content-location", ":path"})
 
 # HTTPServer -> HTTP Server, apiKey -> api Key; digits and punctuation part words too.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_MAX_NAME = 256
+_MAX_CACHED = 256  # characters
 
 
 def is_secret(name: str, extra: Pattern[str] | None = None) -> bool:
     """Whether a header, field or key of this name holds a secret; `extra` is searched in the name."""
     if extra is not None and extra.search(name):
         return True
-    # The end of an absurdly long name decides; the bound also keeps the cache small.
-    return _looks_secret(name[-_MAX_NAME:])
+    # Names of any length are looked at; long ones are not kept, a cache of them would be large.
+    return _cached(name) if len(name) <= _MAX_CACHED else _looks_secret(name)
 
 
-@lru_cache(maxsize=1024)
 def _looks_secret(name: str) -> bool:
     if name.lower() in _HARMLESS:
         return False
@@ -56,6 +55,9 @@ def _looks_secret(name: str) -> bool:
     # Neighbours count as one word too: api_keys, pass-phrase, and PassWord.
     pairs = map(str.__add__, words, words[1:])
     return not _WORDS.isdisjoint((*words, *pairs, name.lower()))
+
+
+_cached = lru_cache(maxsize=1024)(_looks_secret)
 
 
 def redact_headers(headers: Headers, extra: Pattern[str] | None = None) -> Headers:

@@ -43,6 +43,14 @@ def test_a_name_that_only_contains_such_letters_is_not(name: str) -> None:
     assert not is_secret(name)
 
 
+@pytest.mark.parametrize(
+    "name", ["token-" + "a" * 9999, "a" * 9999 + "-token", "a-" * 999 + "token" + "-a" * 999]
+)
+def test_a_long_name_is_looked_at_whole(name: str) -> None:
+    assert is_secret(name)
+    assert not is_secret(name.replace("token", "tokens"))
+
+
 # --- headers ----------------------------------------------------------------------------------------
 
 

@@ -471,7 +471,7 @@ def test_a_chunk_before_the_response_and_after_the_end_is_kept_and_noted() -> No
     )
 
 
-@pytest.mark.parametrize("times", [(5, 4), (5, 4, *range(6, 90), 3)])
+@pytest.mark.parametrize("times", [(5, 4), (5, 4, *range(6, 90), 3), (*range(200), 150, *range(200, 400))])
 def test_times_that_go_backwards_are_noted_once_and_kept(times: tuple[int, ...]) -> None:
     trace = read(HEAD + b"".join(map(chunk, times)))
     assert tuple(trace.chunks.times) == times
