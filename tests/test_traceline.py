@@ -295,7 +295,7 @@ def test_any_bytes_raise_only_trace_error(line: bytes) -> None:
     [
         ['"a"x'],
         ['"a","b"', '"c'],
-        ['"a\\"', '","', '"b"'],
+        ['"a\\"', '","b"'],
         ['"a",["b"', '"c"],"d"'],
         ['"a":"b"'],
         ['"a\x01"'],
