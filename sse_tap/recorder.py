@@ -506,6 +506,8 @@ class _Recording:
             headers=seams.redact_headers(head.headers),
             body=body,
             body_sha256=self._hash.hexdigest() if self._request_done else "",
+            body_bytes=self._body_size if self._request_done else None,
+            body_truncated=not whole,
         )
 
     def _body_chunks(self, fact: BodyChunks) -> None:
