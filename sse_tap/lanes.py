@@ -13,7 +13,7 @@ from enum import Enum, auto
 from itertools import pairwise
 
 from sse_tap.text import duration
-from sse_tap.timing import Kind, blocks_of, finish_of, start_of
+from sse_tap.timing import Blocks, Kind, blocks_of, finish_of, start_of
 from sse_tap.trace import Lag, Lost, Trace
 
 # Reads with so many blocks are drawn as a full brick; two to four are everyday (the last content, its
@@ -28,8 +28,8 @@ LIMIT = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A coalesced group: `blocks` left the upstream tap between `t_first` and `t_last` (on the upstream
-    trace's own clock, its `t`) and reached the downstream tap together at `t_arrival` (on its own)."""
+    """A coalesced group: `blocks` left the upstream tap between `t_first` and `t_last` and reached the
+    downstream tap together at `t_arrival`; all on the downstream trace's clock, as in `hops.Group`."""
 
     t_first: int
     t_last: int
@@ -68,15 +68,17 @@ class Lane:
 @dataclass(frozen=True)
 class Picture:
     """One stream as several taps saw it, upstream first; `groups[i]` lie between lanes i and i+1, on
-    the picture's clock. `exact` is False where the lanes were aligned by their start times alone."""
+    the picture's clock. `error`: how far apart (ns) the lanes' clocks may be, 0 on one machine, None
+    where they were aligned by their start times alone. `remark`: what else to know, for people."""
 
     method: str
     url: str
     started_at: str
     lanes: tuple[Lane, ...]
     groups: tuple[tuple[Group, ...], ...] = ()
-    exact: bool = True
+    error: int | None = 0
     id: str = ""
+    remark: str = ""
 
     @property
     def span(self) -> int:
@@ -96,35 +98,41 @@ def picture(
     *,
     groups: Sequence[Sequence[Group]] = (),
     offsets: Sequence[int] | None = None,
+    error: int = 0,
+    blocks: Sequence[Blocks] = (),
+    remark: str = "",
 ) -> Picture:
     """The traces of one stream, upstream first, on one clock.
 
     `groups[i]` are the coalesced groups between traces i and i+1. `offsets` (ns to add to each
-    trace's `t`) come from whoever knows better than the headers' clocks.
+    trace's `t`, good to `error`) come from whoever knows better than the headers' clocks; `blocks`
+    saves finding them again.
     """
-    exact = offsets is not None or shared_clock(traces)
     shifts = clock_offsets(traces) if offsets is None else [*offsets]
+    known = offsets is not None or shared_clock(traces)
     starts = [start_of(trace) + shift for trace, shift in zip(traces, shifts, strict=True)]
     zero = min(starts)
-    lanes = tuple(lane_of(trace, shift - zero) for trace, shift in zip(traces, shifts, strict=True))
     first = traces[starts.index(zero)]
+    lanes = tuple(
+        lane_of(trace, shift - zero, blocks[i] if blocks else None)
+        for i, (trace, shift) in enumerate(zip(traces, shifts, strict=True))
+    )
+    pairs = zip(groups, lanes[1:], strict=False)
     return Picture(
         method=first.request.method if first.request else "",
         url=first.request.url if first.request else "",
         started_at=first.header.started_at,
         lanes=lanes,
-        groups=tuple(
-            tuple(_shifted(group, up, down) for group in found)
-            for found, (up, down) in zip(groups, pairwise(lanes), strict=False)
-        ),
-        exact=exact,
+        groups=tuple(tuple(_shifted(group, down) for group in found) for found, down in pairs),
+        error=error if known else None,
         id=first.header.id,
+        remark=remark,
     )
 
 
-def _shifted(group: Group, up: Lane, down: Lane) -> Group:
-    first, last, arrival = up.at(group.t_first), up.at(group.t_last), down.at(group.t_arrival)
-    return replace(group, t_first=first, t_last=last, t_arrival=arrival)
+def _shifted(group: Group, down: Lane) -> Group:
+    first, last, arrival = down.at(group.t_first), down.at(group.t_last), down.at(group.t_arrival)
+    return Group(first, last, arrival, group.blocks)
 
 
 def shared_clock(traces: Sequence[Trace]) -> bool:
@@ -141,21 +149,9 @@ def clock_offsets(traces: Sequence[Trace]) -> list[int]:
     return [trace.header.started_ns for trace in traces]
 
 
-def upstream_first(traces: Sequence[Trace]) -> list[Trace]:
-    """Taps in causal order: the nearer the origin, the later it sees the request; on separate clocks,
-    the shorter it waits for the response."""
-    if shared_clock(traces):
-        return sorted(traces, key=lambda trace: -(start_of(trace) + trace.header.clock.origin_ns))
-    return sorted(traces, key=_wait)
-
-
-def _wait(trace: Trace) -> int:
-    return (trace.response.t if trace.response else finish_of(trace)) - start_of(trace)
-
-
-def lane_of(trace: Trace, offset: int = 0) -> Lane:
-    """One trace as a lane, `offset` ns added to all its times."""
-    blocks = blocks_of(trace)
+def lane_of(trace: Trace, offset: int = 0, blocks: Blocks | None = None) -> Lane:
+    """One trace as a lane, `offset` ns added to all its times; `blocks` saves finding them again."""
+    blocks = blocks_of(trace) if blocks is None else blocks
     whole = frozenset(blocks.chunks)
     parts = [t for i, t in enumerate(trace.chunks.times) if i not in whole]
     last = max([start_of(trace), finish_of(trace), *trace.chunks.times[-1:]])
@@ -198,7 +194,8 @@ TICKS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Times 0 to `span` (ns) on `cells` cells, one of them left free at each side for brackets."""
+    """Times 0 to `span` (ns) on `cells` cells; one is left free at the left, two at the right, for what
+    stands beside the first and the last block: headers, [DONE], the end."""
 
     span: int
     cells: int
@@ -206,11 +203,11 @@ class Scale:
     @property
     def per_cell(self) -> float:
         """Nanoseconds a cell."""
-        return max(self.span, 1) / max(self.cells - 2, 1)
+        return max(self.span, 1) / max(self.cells - 3, 1)
 
     def place(self, t: int) -> float:
         """Where a time lies, in cells and fractions of one."""
-        return min(max(1 + t / self.per_cell, 0.0), self.cells - 1.001)
+        return min(max(1 + t / self.per_cell, 0.0), self.cells - 2.001)
 
     def cell(self, t: int) -> int:
         """The cell a time falls into."""
@@ -254,13 +251,12 @@ class Mark(Enum):
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One cell of a lane. `third` (0 to 2) is where in the cell a single block lies; `count` the blocks
-    of the fullest read; `done`: a [DONE] is among them."""
+    of the fullest read."""
 
     mark: Mark
     tall: bool = False
     third: int = 1
     count: int = 0
-    done: bool = False
 
 
 @dataclass(slots=True)
@@ -279,9 +275,9 @@ class _Tally:
         """What this cell shows: together before [DONE] before comments before events apart."""
         if self.fullest >= MANY or (self.fullest >= 2 and not self.done):
             mark = Mark.BRICK if self.fullest >= MANY else Mark.FEW
-            return Cell(mark, True, 1, self.fullest, self.done)
+            return Cell(mark, True, 1, self.fullest)
         if self.done:
-            return Cell(Mark.DONE, False, 1, self.fullest, True)
+            return Cell(Mark.DONE, False, 1, self.fullest)
         if self.comments:
             return Cell(Mark.COMMENT, False, 1, self.fullest)
         if not self.tall + self.short:
@@ -298,8 +294,12 @@ def cells_of(lane: Lane, scale: Scale, tall: frozenset[int]) -> list[Cell]:
             cells[i] = Cell(Mark.QUIET)
     for t in lane.parts:
         cells[scale.cell(t)] = Cell(Mark.PART)
-    for index, tally in _tallies(lane, scale, tall).items():
+    tallies = _tallies(lane, scale, tall)
+    for index, tally in tallies.items():
         cells[index] = tally.cell()
+    for index, tally in tallies.items():
+        if tally.done and cells[index].mark is not Mark.DONE:
+            _put(cells, index + 1, Cell(Mark.DONE))
     _brackets(lane, scale, cells)
     return cells
 
@@ -320,7 +320,8 @@ def _brackets(lane: Lane, scale: Scale, cells: list[Cell]) -> None:
     if lane.response is not None:
         _put(cells, scale.cell(lane.response) - 1, Cell(Mark.HEAD))
     end = Mark.CUT if lane.end is None else Mark.END if lane.reason == "complete" else Mark.BROKEN
-    _put(cells, scale.cell(lane.last if lane.end is None else lane.end) + 1, Cell(end))
+    at = scale.cell(lane.last if lane.end is None else lane.end) + 1
+    _put(cells, at if cells[at].mark in _SOFT else at + 1, Cell(end))
 
 
 _SOFT = frozenset({Mark.BLANK, Mark.WAIT, Mark.RAIL, Mark.QUIET})

@@ -82,6 +82,13 @@ def shorten(text: str, width: int, ellipsis: str = ELLIPSIS) -> str:
     return _head(text, room) + ellipsis if room >= 0 else ellipsis[: max(width, 0)]
 
 
+def glimpse(foreign: str, width: int, ellipsis: str = ELLIPSIS) -> str:
+    """The beginning of a foreign text, visible and cut to `width` cells; the rest is not even looked at."""
+    looked = foreign[: 5 * max(width, 1) + 16]
+    shown = visible(looked)
+    return shorten(shown if len(looked) == len(foreign) else shown + " " * (width + 1), width, ellipsis)
+
+
 def shorten_middle(text: str, width: int, ellipsis: str = ELLIPSIS) -> str:
     """`text` cut in its middle to at most `width` cells: for URLs and paths, whose ends both tell."""
     if width_of(text) <= width or width < 5:

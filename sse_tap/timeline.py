@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
 from rich.text import Text
 
 from sse_tap.lanes import (
@@ -29,6 +30,7 @@ from sse_tap.lanes import (
     silences,
     waiting,
 )
+from sse_tap.svg import Run, svg
 from sse_tap.text import (
     ascii_only,
     clock_time,
@@ -207,6 +209,7 @@ class Drawing:
         self.picture = picture
         self.glyphs = ASCII if ascii else UNICODE
         self.ascii = ascii
+        self._cells: dict[Scale, list[list[Cell]]] = {}
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield from self.lines(options.max_width)
@@ -214,7 +217,7 @@ class Drawing:
     def lines(self, width: int) -> list[Text]:
         """The picture at a width, one Text a line."""
         margin, scale = self._measure(width)
-        out = [self._head(max(width, MIN_WIDTH))]
+        out = [self._head(max(width, MIN_WIDTH)), *self._remarks(width)]
         for index, name in enumerate(self._names()):
             out += self._lane(index, shorten(name, margin - 2, self.glyphs.ellipsis), margin, scale)
         out.append(_line("", margin, self._axis(scale)))
@@ -229,6 +232,13 @@ class Drawing:
         margin = min(max(map(width_of, self._names())), width // _NAME_SHARE) + 2
         return margin, Scale(self.picture.span, width - margin)
 
+    def cells(self, scale: Scale) -> list[list[Cell]]:
+        """Every lane's cells, worked out once for each scale."""
+        if scale not in self._cells:
+            tall = self.picture.tall
+            self._cells[scale] = [cells_of(lane, scale, tall) for lane in self.picture.lanes]
+        return self._cells[scale]
+
     def _say(self, text: str) -> str:
         return ascii_only(visible(text)) if self.ascii else visible(text)
 
@@ -236,7 +246,7 @@ class Drawing:
         """A lane with its labels above it (the lowest lane's below), and the way to the next lane."""
         lanes, glyphs = self.picture.lanes, self.glyphs
         lane = lanes[index]
-        cells = cells_of(lane, scale, self.picture.tall)
+        cells = self.cells(scale)[index]
         groups = self._groups(index - 1)
         labels = place([*self._labels(lane, cells, scale, counted=bool(groups))], scale.cells)
         above = index == 0 or index < len(lanes) - 1
@@ -276,8 +286,6 @@ class Drawing:
         for index, cell in enumerate(cells):
             if cell.mark is Mark.BRICK and not counted:
                 yield Label(index, f"{glyphs.times}{cell.count}", "many", cell.count)
-            elif cell.done and cell.mark is not Mark.DONE:
-                yield Label(index, glyphs.marks[Mark.DONE], "done", 1)
 
     def _axis(self, scale: Scale) -> Text:
         """The scale: a tick and its time from the request on, at 1-2-5 steps."""
@@ -285,14 +293,14 @@ class Drawing:
         return _row(place(labels, scale.cells), scale.cells)
 
     def _moment(self, t: int) -> str:
-        return self._say(duration(t)) if t else "0"
+        return self._say(duration(t)).replace(".0 ", " ") if t else "0"
 
     def _head(self, width: int) -> Text:
-        """`POST /chat/stream  200  7.8 s  40 blocks, 4 comments  2026-11-22 13:40:11`."""
+        """`POST /chat/stream  200  7.8 s  40 blocks (4 comments)  2026-11-22 13:40:11 UTC`."""
         picture, nearest = self.picture, self.picture.lanes[-1]
         status = "no response" if nearest.status is None else str(nearest.status)
-        facts = [status, duration(picture.span), self._counts(), clock_time(picture.started_at)]
-        rest = "  ".join(facts if picture.exact else [*facts, "clocks aligned by start time only"])
+        facts = [status, duration(picture.span), self._counts(), clock_time(picture.started_at) + " UTC"]
+        rest = "  ".join(facts)
         rest = ascii_only(rest) if self.ascii else rest
         method = self._say(picture.method)[:12]
         room = max(width - len(method) - width_of(rest) - 3, 12)
@@ -302,17 +310,29 @@ class Drawing:
         text.truncate(width)
         return text
 
+    def _remarks(self, width: int) -> Iterator[Text]:
+        """What to know before believing the picture."""
+        error, remark = self.picture.error, self.picture.remark
+        if error is None:
+            yield self._remark("clocks of different machines, aligned by start time alone", width)
+        elif error:
+            yield self._remark(f"clocks of different machines, aligned to ±{duration(error)}", width)
+        if remark:
+            yield self._remark(remark, width)
+
+    def _remark(self, text: str, width: int) -> Text:
+        return Text(shorten(self._say(text), width, self.glyphs.ellipsis), style="magenta", no_wrap=True)
+
     def _counts(self) -> str:
-        """`40 blocks, 4 comments`; where taps differ `40 → 38 blocks`, upstream first."""
+        """`40 blocks (4 comments)`; where taps differ `40 → 38 blocks`, upstream first."""
         counts = [len(lane.times) for lane in self.picture.lanes]
-        comments = [sum(1 for kind in lane.kinds if kind == Kind.COMMENT) for lane in self.picture.lanes]
+        comments = [lane.kinds.count(Kind.COMMENT) for lane in self.picture.lanes]
         blocks = _flow(counts, "block")
-        return f"{blocks}, {_flow(comments, 'comment')}" if any(comments) else blocks
+        return f"{blocks} ({_flow(comments, 'comment')})" if any(comments) else blocks
 
     def marks(self, width: int) -> set[tuple[Mark, bool]]:
         """(mark, tall) of everything in use at a width: what a legend has to explain."""
-        scale, tall = self._measure(width)[1], self.picture.tall
-        return {(cell.mark, cell.tall) for lane in self.picture.lanes for cell in cells_of(lane, scale, tall)}
+        return {(cell.mark, cell.tall) for cells in self.cells(self._measure(width)[1]) for cell in cells}
 
 
 class Timeline:
@@ -334,6 +354,24 @@ class Timeline:
         textual = any(Kind.CONTENT in drawing.picture.tall for drawing in self.drawings)
         several = any(len(drawing.picture.lanes) > 1 for drawing in self.drawings)
         return wrap([*explain(used, self.glyphs, textual=textual, several=several)], width)
+
+
+def as_svg(timeline: Timeline, width: int, title: str = "sse-tap timeline") -> str:
+    """The picture as an SVG document, `width` cells wide."""
+    console = Console(
+        width=width, force_terminal=True, color_system="truecolor", no_color=False, legacy_windows=False
+    )
+    lines = console.render_lines(timeline, console.options.update(width=width), pad=False)
+    return svg([[*_runs(line)] for line in lines], width, title)
+
+
+def _runs(line: Iterable[Segment]) -> Iterator[Run]:
+    """A rendered line with the few styles that are in use here."""
+    for segment in line:
+        style = segment.style
+        colour = style.color.name.removeprefix("bright_") if style and style.color else ""
+        bold, dim = bool(style and style.bold), bool(style and style.dim)
+        yield Run(segment.text.rstrip("\n"), segment.cell_length, colour, bold, dim)
 
 
 def explain(used: set[tuple[Mark, bool]], glyphs: Glyphs, *, textual: bool, several: bool) -> Iterator[Text]:

@@ -1,4 +1,4 @@
-"""Traces as verbs take them: files, folders, standard input; and which of them are one stream."""
+"""Traces as verbs take them: files, folders, standard input; the streams they are, and their picture."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
-from sse_tap.lanes import clock_offsets, upstream_first
+from sse_tap.correlate import Match, Stream, streams_of
+from sse_tap.hops import MS, judge, judge_text
+from sse_tap.lanes import Group, Picture, picture
 from sse_tap.text import visible
-from sse_tap.timing import finish_of, start_of
+from sse_tap.timing import Seen
 from sse_tap.trace import Trace
 from sse_tap.tracefile import TraceError, find_traces, read_trace
 
@@ -43,38 +45,30 @@ def load_one(path: str) -> Trace:
     return read_trace(path)
 
 
+def load_streams(paths: Sequence[str]) -> list[Stream]:
+    """The streams that the traces of `paths` belong to, earliest first."""
+    return streams_of([Seen(trace) for trace in load(paths)])
+
+
 def streams(traces: Sequence[Trace]) -> list[list[Trace]]:
-    """Traces that are one stream together, upstream first, streams by their start.
-
-    The same request (method, path, body) within overlapping time is one stream, each tap once.
-    """
-    found: list[list[Trace]] = []
-    for trace in sorted(traces, key=lambda trace: trace.header.started_ns):
-        home = next((stream for stream in found if _belongs(trace, stream)), None)
-        if home is None:
-            found.append([trace])
-        else:
-            home.append(trace)
-    return [upstream_first(stream) for stream in found]
+    """Traces that are one stream together, upstream first, streams by their start."""
+    return [[*stream.traces] for stream in streams_of([Seen(trace) for trace in traces])]
 
 
-def _belongs(trace: Trace, stream: Sequence[Trace]) -> bool:
-    fresh = all(trace.tap != other.tap for other in stream)
-    return fresh and _same_request(trace, stream[0]) and _overlap(trace, stream[0])
+def drawn(stream: Stream) -> Picture:
+    """A stream as a picture, with the coalesced groups of every hop."""
+    return picture(
+        stream.traces,
+        offsets=stream.offsets,
+        error=round(stream.uncertainty_ms * MS),
+        blocks=[seen.blocks for seen in stream.seen],
+        groups=[groups_of(stream, up) for up in range(len(stream.traces) - 1)],
+        remark=f"ambiguous: {stream.reason}" if stream.ambiguous else "",
+    )
 
 
-def _same_request(a: Trace, b: Trace) -> bool:
-    if a.request is None or b.request is None:
-        return False
-    return _key(a) == _key(b)
-
-
-def _key(trace: Trace) -> tuple[str, str, str]:
-    request = trace.request
-    assert request is not None
-    return request.method, request.url.partition("://")[2].partition("/")[2], request.body_sha256
-
-
-def _overlap(a: Trace, b: Trace) -> bool:
-    shift_a, shift_b = clock_offsets([a, b])
-    return start_of(a) + shift_a <= finish_of(b) + shift_b and start_of(b) + shift_b <= finish_of(a) + shift_a
+def groups_of(stream: Stream, up: int) -> list[Group]:
+    """The coalesced groups of the hop between traces `up` and `up + 1`."""
+    rewritten = stream.matches[up] == Match.TEXT
+    hop = (judge_text if rewritten else judge)(stream.seen[up], stream.seen[up + 1], stream.clock(up))
+    return [Group(group.left, group.left_last, group.arrived, group.blocks) for group in hop.groups]

@@ -11,13 +11,12 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from sse_tap.cli.inputs import streams
 from sse_tap.cli.options import examples, json_option, width_option
 from sse_tap.cli.output import console, plain_terminal, print_json, rounded
-from sse_tap.lanes import picture
+from sse_tap.correlate import Stream, streams_of
 from sse_tap.text import ascii_only, clock_time, duration, shorten_middle, visible
 from sse_tap.timeline import END_WORDS, path_of
-from sse_tap.timing import Summary, summary
+from sse_tap.timing import Seen, Summary, finish_of, start_of, summary
 from sse_tap.trace import Trace
 from sse_tap.tracefile import SUFFIX, TraceError, find_traces, read_trace
 
@@ -26,11 +25,12 @@ WIDE = 110  # columns from which the date is shown too
 
 @dataclass(frozen=True)
 class Entry:
-    """One recorded stream: its traces (upstream first), their figures, and what to know about them."""
+    """One recorded stream: its traces (upstream first), their figures, its length, and what to know."""
 
     traces: tuple[Trace, ...]
     figures: tuple[Summary, ...]
     span_ns: int
+    ambiguous: bool = False
 
     @property
     def started_at(self) -> str:
@@ -49,6 +49,7 @@ class Entry:
         yield "mid-block", any(figures.mid_block for figures in self.figures)
         yield "notes", any(trace.notes for trace in self.traces)
         yield "problems", any(trace.problems for trace in self.traces)
+        yield "ambiguous", self.ambiguous
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def command(folder: str, width: int | None, as_json: bool) -> None:
     A stream that several taps saw is one line, its taps in the order upstream→downstream. Flags say
     what to know before trusting a record: truncated (the file stops without an end), lost (the
     recorder missed chunks), lag (the tap itself ran late), mid-block (the body ends inside a block),
-    notes and problems (see sse-tap show).
+    notes and problems (see sse-tap show), ambiguous (the taps could be paired in other ways).
     """
     entries, refused = scan(folder)
     if as_json:
@@ -87,63 +88,88 @@ def command(folder: str, width: int | None, as_json: bool) -> None:
 
 def scan(folder: str) -> tuple[list[Entry], list[Refused]]:
     """The streams in a folder, newest first, and the files that could not be read."""
-    traces: list[Trace] = []
+    seen: list[Seen] = []
     refused: list[Refused] = []
     for path in files(folder):
         try:
-            traces.append(read_trace(path))
+            seen.append(Seen(read_trace(path)))
         except TraceError as error:
             refused.append(Refused(path, str(error)))
-    entries = [entry_of(stream) for stream in streams(traces)]
-    return sorted(entries, key=lambda entry: entry.traces[0].header.started_ns, reverse=True), refused
+    return [entry_of(stream) for stream in reversed(streams_of(seen))], refused
 
 
 def files(folder: str) -> list[Path]:
     """Every file in a folder that is named as a trace, readable or not; a single file for itself."""
     home = Path(folder)
-    if not home.is_dir():
-        return find_traces([folder])
-    return sorted(home.glob(f"*{SUFFIX}")) or find_traces([folder])
+    found = sorted(home.glob(f"*{SUFFIX}")) if home.is_dir() else []
+    return found or find_traces([folder])
 
 
-def entry_of(stream: Sequence[Trace]) -> Entry:
-    """A stream's line: figures of every trace, the duration over all of them."""
-    return Entry(tuple(stream), tuple(map(summary, stream)), picture(stream).span)
+def entry_of(stream: Stream) -> Entry:
+    """A stream's line: figures of every trace, the time from first request to last end over all taps."""
+    pairs = [*zip(stream.traces, stream.offsets, strict=True)]
+    begin = min(start_of(trace) + offset for trace, offset in pairs)
+    end = max(finish_of(trace) + offset for trace, offset in pairs)
+    figures = tuple(summary(seen.trace, seen.blocks) for seen in stream.seen)
+    return Entry(stream.traces, figures, end - begin, stream.ambiguous)
 
 
 def table(entries: Sequence[Entry], width: int, *, plain: bool = False) -> Table:
-    """The list as a table without lines, the path cut to what the width leaves."""
-    out = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name, right in (("when (UTC)", 0), ("taps", 0), ("stream", 0), ("status", 0), ("time", 1)):
-        out.add_column(name, justify="right" if right else "left", no_wrap=True)
-    for name, right in (("blocks", 1), ("comments", 1), ("end", 0), ("flags", 0)):
-        out.add_column(name, justify="right" if right else "left", no_wrap=name != "flags")
+    """The list as a table without lines; taps and paths are cut to what the width leaves."""
+    wide = width >= WIDE
+    out = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="dim")
+    dated = wide or len({clock_time(entry.started_at)[:10] for entry in entries}) > 1
+    for name, right in HEADINGS if wide else NARROW:
+        out.add_column(name, justify="right" if right else "left", no_wrap=name not in ("end", "flags"))
     for entry in entries:
-        cells = [*cells_of(entry, width)]
+        cells = [*cells_of(entry, width, dated=dated, wide=wide)]
         out.add_row(*(Text(ascii_only(text) if plain else text, style=style) for text, style in cells))
     return out
 
 
-def cells_of(entry: Entry, width: int) -> Iterator[tuple[str, str]]:
-    """(text, style) of each column."""
+# Column headings, and whether the column is set to the right.
+HEADINGS = (
+    ("when (UTC)", False),
+    ("taps", False),
+    ("stream", False),
+    ("status", False),
+    ("time", True),
+    ("blocks", True),
+    ("comments", True),
+    ("end", False),
+    ("flags", False),
+)
+_SHORT = {"status": "http", "blocks": "blks", "comments": "cmts"}
+NARROW = tuple((_SHORT.get(name, name), right) for name, right in HEADINGS[:-1])
+
+
+def cells_of(entry: Entry, width: int, *, dated: bool, wide: bool) -> Iterator[tuple[str, str]]:
+    """(text, style) of each column; in a narrow table the flags stand with the end."""
     nearest, counts = entry.traces[-1], entry.figures[-1].counts
     moment = clock_time(entry.started_at)
-    yield (moment if width >= WIDE else moment[5:]), ""
-    yield (
-        shorten_middle(" → ".join(visible(trace.tap) for trace in entry.traces), max(width // 5, 10)),
-        "bold",
-    )
+    yield (moment if wide else moment[5:16] if dated else moment[11:]), ""
+    taps = "→".join(visible(trace.tap) for trace in entry.traces)
+    yield shorten_middle(taps, max(width // 4 if wide else width // 6, 8)), "bold"
     request = nearest.request
     what = f"{request.method} {path_of(request.url)}" if request else "?"
-    yield shorten_middle(visible(what), max(width // 4, 12)), ""
+    yield shorten_middle(visible(what), max(width // 4 if wide else width // 5, 12)), ""
     status = nearest.response.status if nearest.response else None
     yield ("-" if status is None else str(status)), ("" if status and status < 400 else "red")
     yield duration(entry.span_ns), ""
     yield f"{counts.blocks:,}", ""
     yield f"{counts.comments:,}", ""
-    reason = entry.figures[-1].end
-    yield visible(END_WORDS.get(reason, reason or "-")), ("" if reason == "complete" else "red")
-    yield " ".join(entry.flags), "yellow"
+    yield from _ends(entry.figures[-1].end, " ".join(entry.flags), wide=wide)
+
+
+def _ends(reason: str, flags: str, *, wide: bool) -> Iterator[tuple[str, str]]:
+    """The end, and what else to know."""
+    words = visible(END_WORDS.get(reason, reason or "-"))
+    style = "" if reason == "complete" else "red"
+    if wide:
+        yield words, style
+        yield flags, "yellow"
+    else:
+        yield ", ".join(filter(None, (words, flags))), (style or ("yellow" if flags else ""))
 
 
 def as_object(entry: Entry) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
-from sse_tap.cli.inputs import load, streams
+from sse_tap.cli.inputs import drawn, load_streams
 from sse_tap.cli.options import ascii_option, examples, json_option, traces_argument, width_option
 from sse_tap.cli.output import console, plain_terminal, print_json, rounded
-from sse_tap.lanes import Lane, Picture, picture, silences
-from sse_tap.timeline import Timeline
+from sse_tap.correlate import Stream
+from sse_tap.lanes import Lane, Picture, silences
+from sse_tap.svg import page
+from sse_tap.timeline import Timeline, as_svg
 from sse_tap.timing import Kind
 
 EXPORT_WIDTH = 120
@@ -54,7 +55,7 @@ def command(
     that begins with the request. Thin strokes are blocks that came apart, solid bricks are blocks that
     came together in one read, and a yellow line between two lanes is a coalesced group on its way.
     """
-    pictures = chosen([picture(stream) for stream in streams(load(paths))], wanted)
+    pictures = [drawn(stream) for stream in chosen(load_streams(paths), wanted)]
     if as_json:
         print_json({"version": 1, "streams": [as_object(shown) for shown in pictures]})
     elif target is None:
@@ -63,33 +64,46 @@ def command(
         write(pictures, Path(target), width or EXPORT_WIDTH, plain)
 
 
-def chosen(pictures: Sequence[Picture], wanted: str | None) -> list[Picture]:
-    """The pictures asked for by id; all without one. Raises UsageError where none has it."""
+def chosen(streams: Sequence[Stream], wanted: str | None) -> list[Stream]:
+    """The streams asked for by id; all without one. Raises UsageError where none has it."""
     if not wanted:
-        return [*pictures]
-    found = [p for p in pictures if any(i.startswith(wanted) for i in (p.id, *(lane.id for lane in p.lanes)))]
+        return [*streams]
+    found = [stream for stream in streams if any(_ids(stream, wanted))]
     if not found:
         raise click.UsageError(f"no stream has an id that begins with {wanted}")
     return found
 
 
+def _ids(stream: Stream, wanted: str) -> Iterator[bool]:
+    for one in (stream.id, *(trace.header.id for trace in stream.traces)):
+        yield one.startswith(wanted)
+
+
 def write(pictures: Sequence[Picture], target: Path, width: int, plain: bool) -> None:
     """Write the picture in the format that the file's name asks for."""
-    suffix = target.suffix.lower()
-    if suffix not in (".svg", ".html", ".txt"):
-        raise click.UsageError("--export writes .svg, .html or .txt: give the file one of these endings")
-    sheet = console(
-        width=width, record=True, file=io.StringIO(), force_terminal=True, color_system="truecolor"
-    )
-    sheet.print(Timeline(pictures, ascii=plain))
-    target.write_text(exported(sheet, suffix), encoding="utf-8")
+    make = EXPORTS.get(target.suffix.lower())
+    if make is None:
+        raise click.UsageError(f"--export writes {', '.join(EXPORTS)}: give the file one of these endings")
+    target.write_text(make(Timeline(pictures, ascii=plain), width), encoding="utf-8")
 
 
-def exported(sheet: Console, suffix: str) -> str:
-    """What a recording console holds, as SVG, HTML or text."""
-    if suffix == ".svg":
-        return sheet.export_svg(title="sse-tap timeline")
-    return sheet.export_html() if suffix == ".html" else sheet.export_text()
+def _svg(timeline: Timeline, width: int) -> str:
+    return as_svg(timeline, width, TITLE)
+
+
+def _html(timeline: Timeline, width: int) -> str:
+    return page(as_svg(timeline, width, TITLE), TITLE)
+
+
+def _txt(timeline: Timeline, width: int) -> str:
+    sheet = console(width=width, file=io.StringIO(), no_color=True, force_terminal=False)
+    with sheet.capture() as captured:
+        sheet.print(timeline)
+    return captured.get()
+
+
+TITLE = "sse-tap timeline"
+EXPORTS = {".svg": _svg, ".html": _html, ".txt": _txt}
 
 
 def as_object(shown: Picture) -> dict[str, Any]:
@@ -100,7 +114,8 @@ def as_object(shown: Picture) -> dict[str, Any]:
         "url": shown.url,
         "started_at": shown.started_at,
         "duration_ms": rounded(shown.span / _MS),
-        "exact_clock": shown.exact,
+        "clock_error_ms": None if shown.error is None else rounded(shown.error / _MS),
+        "remark": shown.remark,
         "lanes": [_lane(lane, shown.span) for lane in shown.lanes],
         "groups": [*_groups(shown)],
     }

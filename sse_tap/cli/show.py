@@ -1,0 +1,331 @@
+"""`sse-tap show`: one trace, block by block."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from heapq import merge
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from sse_tap.cli.inputs import load_one
+from sse_tap.cli.options import examples, json_option, trace_argument, width_option
+from sse_tap.cli.output import console, plain_terminal, print_json, rounded
+from sse_tap.content import text_of
+from sse_tap.ndjson import Line
+from sse_tap.sse import Comment, Event, Retry
+from sse_tap.text import ascii_only, clock_time, duration, glimpse, plural, seconds, size
+from sse_tap.timeline import END_WORDS
+from sse_tap.timing import Blocks, Kind, Summary, TimedBlock, blocks_of, start_of, summary
+from sse_tap.trace import Headers, Trace
+
+_MS = 1e6
+
+STYLES = {
+    "content": "green",
+    "event": "bright_blue",
+    "line": "bright_blue",
+    "comment": "bold cyan",
+    "done": "bold",
+    "retry": "cyan",
+    "part": "dim",
+    "note": "magenta",
+    "lag": "magenta",
+    "lost": "bold red",
+    "broken": "bold red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the listing. `t` in ns on the trace's clock; `gap` (ns) since the block before;
+    `place`: where a block stands among those of its read ("alone", "first", "inner", "last")."""
+
+    t: int
+    kind: str
+    text: str
+    read: int | None = None
+    size: int | None = None
+    gap: int | None = None
+    place: str = "alone"
+    model_text: str = ""
+
+
+@click.command(
+    epilog=examples("sse-tap show recordings/TRACE.sse.jsonl", "sse-tap show TRACE --json | jq .type")
+)
+@trace_argument()
+@width_option()
+@json_option("Print one JSON object a line for everything the trace holds.")
+def command(path: str, width: int | None, as_json: bool) -> None:
+    """Show one trace, block by block: when, how long after the block before, in which read, what.
+
+    Times are seconds since the request. Blocks that share a read arrived together and stand in one
+    bracket. "part" is a chunk that completed no block. Characters that a terminal would obey are shown
+    as escapes.
+
+    \b
+    The figures at the end:
+      ttfb  time to the response headers
+      ttfe  time to the first event (comments do not count)
+      ttft  time to the first event with non-empty text
+      icl   gaps between events with text: median, 95th percentile, longest
+      longest silence: the longest time without a byte after the headers
+
+    \b
+    With --json every line is an object with a "type": trace, request, response, block, part, note,
+    lost, lag, trailers, end, summary. Times are ms since the request.
+    """
+    trace = load_one(path)
+    blocks = blocks_of(trace)
+    if as_json:
+        for value in objects(trace, blocks):
+            print_json(value)
+        return
+    out = console(width=width)
+    Listing(trace, blocks, out, plain=plain_terminal()).print()
+
+
+def rows(trace: Trace, blocks: Blocks) -> Iterator[Row]:
+    """Everything after the request, in order of time; at one time the response first, the end last."""
+    things = sorted(_others(trace), key=lambda row: row.t)
+    head = [row for row in things if row.kind == "headers"]
+    tail = [row for row in things if row.kind in ("complete", "broken")]
+    rest = [row for row in things if row not in head and row not in tail]
+    yield from merge(head, merge(_parts(trace, blocks), _blocks(blocks), key=_t), rest, tail, key=_t)
+
+
+def _t(row: Row) -> int:
+    return row.t
+
+
+def _others(trace: Trace) -> Iterator[Row]:
+    """What is no chunk: headers, trailers, notes, losses, lag, the end."""
+    if trace.response:
+        yield Row(trace.response.t, "headers", f"{trace.response.status} {trace.response.http_version}")
+    if trace.trailers:
+        fields = ", ".join(f"{name}: {value}" for name, value in trace.trailers.headers)
+        yield Row(trace.trailers.t, "trailers", fields)
+    for note in trace.notes:
+        yield Row(note.t, "note", f"{note.kind}: {note.text}")
+    for lost in trace.lost:
+        yield Row(lost.t, "lost", f"{plural(lost.chunks, 'chunk')}, {size(lost.bytes)}, not recorded")
+    for lag in trace.lags:
+        yield Row(lag.t, "lag", f"the tap itself ran {duration(lag.ms * _MS)} late")
+    if trace.end:
+        words = END_WORDS.get(trace.end.reason, trace.end.reason)
+        yield Row(trace.end.t, "complete" if trace.end.reason == "complete" else "broken", words)
+
+
+def _parts(trace: Trace, blocks: Blocks) -> Iterator[Row]:
+    """Chunks that completed no block."""
+    whole = frozenset(blocks.chunks)
+    for i, t in enumerate(trace.chunks.times):
+        if i not in whole:
+            count = len(trace.chunks.data(i))
+            yield Row(t, "part", "no whole block yet", trace.chunks.reads[i], count)
+
+
+def _blocks(blocks: Blocks) -> Iterator[Row]:
+    before: int | None = None
+    for i in range(len(blocks)):
+        timed = blocks[i]
+        gap = None if before is None else timed.t - before
+        before = timed.t
+        yield _row(timed, blocks.data(i), gap, _place(blocks, i))
+
+
+def _place(blocks: Blocks, i: int) -> str:
+    reads = blocks.reads
+    joined = i > 0 and reads[i - 1] == reads[i]
+    goes_on = i + 1 < len(reads) and reads[i + 1] == reads[i]
+    return {(False, False): "alone", (False, True): "first", (True, True): "inner"}.get(
+        (joined, goes_on), "last"
+    )
+
+
+def _row(timed: TimedBlock, data: str, gap: int | None, place: str) -> Row:
+    words = (text_of(data) or "") if timed.kind == Kind.CONTENT else ""
+    kind = timed.kind.name.lower()
+    return Row(timed.t, kind, _said(timed), timed.read, timed.end - timed.start, gap, place, words)
+
+
+def _said(timed: TimedBlock) -> str:
+    """A block in words: an event's data, led by its type where it has one."""
+    match timed.block:
+        case Event(event=name, data=data):
+            return data if name in ("", "message") else f"{name}: {data}"
+        case Comment(text=text) | Line(text=text):
+            return text.removeprefix(" ")
+        case Retry(milliseconds=ms):
+            return f"reconnect after {ms} ms"
+
+
+class Listing:
+    """A trace printed to a console line by line, so that a long one begins at once."""
+
+    def __init__(self, trace: Trace, blocks: Blocks, out: Console, *, plain: bool = False) -> None:
+        self.trace, self.blocks, self.out, self.plain = trace, blocks, out, plain
+        self.begin = start_of(trace)
+        self.brackets = {"alone": " ", "first": "┌", "inner": "│", "last": "└"}
+        if plain:
+            self.brackets = {"alone": " ", "first": "/", "inner": "|", "last": "\\"}
+
+    def print(self) -> None:
+        """The request, the response, every block, the figures."""
+        self._request()
+        self._response()
+        self._say("")
+        self._say(f"{'time s':>9} {'gap':>10} {'read':>6}   {'size':>9}  {'kind':8}  text", "dim")
+        for row in rows(self.trace, self.blocks):
+            self.out.print(self._line(row), no_wrap=True, crop=True, overflow="crop")
+        self._say("")
+        self._figures(summary(self.trace, self.blocks))
+        for problem in (*self.trace.problems, *self.blocks.problems):
+            self._say(f"! {problem}", "red")
+
+    def _say(self, text: str, style: str = "", indent: int = 0) -> None:
+        room = self.out.width - indent
+        self.out.print(Text(" " * indent + self._cut(text, room), style=style), no_wrap=True, overflow="crop")
+
+    def _cut(self, text: str, room: int) -> str:
+        if not self.plain:
+            return glimpse(text, room)
+        return ascii_only(glimpse(text, room, "..."))[: max(room, 0)]
+
+    def _request(self) -> None:
+        header, request = self.trace.header, self.trace.request
+        if request:
+            self._say(f"{request.method} {request.url} {request.http_version}", "bold")
+        where = " · ".join(filter(None, (header.listen, header.mode, header.fidelity)))
+        self._say(f"tap {header.tap} · {clock_time(header.started_at)} UTC · {where}", "dim", 2)
+        if request:
+            self._headers(request.headers)
+            body = request.body
+            if body:
+                self._say(f"{body.decode('utf-8', 'replace')}", "dim", 2)
+
+    def _response(self) -> None:
+        response = self.trace.response
+        if response is None:
+            self._say("no response", "red")
+            return
+        after = duration(response.t - self.begin)
+        self._say(f"{response.http_version} {response.status} after {after}", "bold")
+        self._headers(response.headers)
+
+    def _headers(self, headers: Headers) -> None:
+        for name, value in headers:
+            self._say(f"{name}: {value}", "", 2)
+
+    def _line(self, row: Row) -> Text:
+        """`    1.402     40 ms     12 ┌      120 B  content   "Hello" {"choices":…`."""
+        joined = row.place in ("inner", "last")  # the bracket says it: no gap, the same read
+        gap = "" if row.gap is None or joined else duration(row.gap)
+        read = "" if row.read is None or joined else str(row.read)
+        count = "" if row.size is None else size(row.size)
+        gap = ascii_only(gap) if self.plain else gap
+        text = Text(f"{seconds(row.t - self.begin):>9} {gap:>10} {read:>6} ")
+        text.append(self.brackets[row.place], "bold yellow")
+        style = STYLES.get(row.kind, "")
+        name = "end" if row.kind in ("complete", "broken") else row.kind
+        text.append(f" {count:>9}  ").append(f"{name:8}  ", style)
+        return self._with_words(text, row, style)
+
+    def _with_words(self, text: Text, row: Row, style: str) -> Text:
+        room = self.out.width - text.cell_len
+        if row.model_text:
+            said = self._cut(f'"{row.model_text}"', room)
+            return text.append(said, "green").append(
+                self._cut(" " + row.text, room - Text(said).cell_len), "dim"
+            )
+        return text.append(self._cut(row.text, room), style if row.kind != "part" else "dim")
+
+    def _figures(self, figures: Summary) -> None:
+        counts = figures.counts
+        self._say(
+            f"ttfb {_ms(figures.ttfb_ms)}   ttfe {_ms(figures.ttfe_ms)}   ttft {_ms(figures.ttft_ms)}   "
+            f"duration {_ms(figures.duration_ms)}"
+        )
+        if figures.icl_p50_ms is not None:
+            p50, p95, most = map(_ms, (figures.icl_p50_ms, figures.icl_p95_ms, figures.icl_max_ms))
+            self._say(f"icl p50 {p50}, p95 {p95}, max {most}")
+        at = seconds(round(figures.longest_silence_at_ms * _MS))
+        self._say(f"longest silence {_ms(figures.longest_silence_ms)}, from {at} s on")
+        kinds = f"{counts.content:,} with text, {plural(counts.comments, 'comment')}"
+        pieces = f"{plural(counts.reads, 'read')}, {plural(counts.chunks, 'chunk')}, {size(counts.bytes)}"
+        self._say(f"{plural(counts.blocks, 'block')} ({kinds}) in {pieces}")
+        self._end(figures)
+
+    def _end(self, figures: Summary) -> None:
+        if not figures.end:
+            self._say("the file stops without an end record", "red")
+        if figures.mid_block:
+            self._say(f"the body ends inside a block: {size(self.blocks.tail)} of it came", "red")
+
+
+def _ms(ms: float | None) -> str:
+    return "-" if ms is None else duration(ms * _MS)
+
+
+def objects(trace: Trace, blocks: Blocks) -> Iterator[dict[str, Any]]:
+    """Everything as JSON objects, each with a `type`; times in ms since the request."""
+    begin = start_of(trace)
+    yield _trace_object(trace)
+    if trace.request:
+        request = trace.request
+        body = _bytes(request.body)
+        line = {"method": request.method, "url": request.url, "http_version": request.http_version}
+        yield {
+            "type": "request",
+            **line,
+            "headers": request.headers,
+            **body,
+            "body_sha256": request.body_sha256,
+        }
+    for row in rows(trace, blocks):
+        yield _row_object(row, trace, begin)
+    yield {"type": "summary", **_rounded(asdict(summary(trace, blocks))), "problems": [*blocks.problems]}
+
+
+def _trace_object(trace: Trace) -> dict[str, Any]:
+    header = trace.header
+    facts = {"tap": header.tap, "id": header.id, "started_at": header.started_at, "listen": header.listen}
+    facts |= {"mode": header.mode, "fidelity": header.fidelity, "trace": trace.source}
+    return {"type": "trace", "version": 1, **facts, "problems": [*trace.problems]}
+
+
+def _bytes(body: bytes | None) -> dict[str, str]:
+    if body is None:
+        return {}
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError:
+        return {"body_b64": base64.b64encode(body).decode()}
+
+
+def _row_object(row: Row, trace: Trace, begin: int) -> dict[str, Any]:
+    t = {"t_ms": rounded((row.t - begin) / _MS)}
+    if row.kind == "headers" and trace.response:
+        response = trace.response
+        head = {"status": response.status, "http_version": response.http_version}
+        return {"type": "response", **t, **head, "headers": response.headers}
+    if row.kind == "trailers" and trace.trailers:
+        return {"type": "trailers", **t, "headers": trace.trailers.headers}
+    if row.kind in ("complete", "broken") and trace.end:
+        return {"type": "end", **t, "reason": trace.end.reason}
+    if row.kind == "part":
+        return {"type": "part", **t, "read": row.read, "bytes": row.size}
+    if row.read is None:
+        return {"type": row.kind, **t, "text": row.text}
+    gap = None if row.gap is None else rounded(row.gap / _MS)
+    block = {"kind": row.kind, **t, "gap_ms": gap, "read": row.read, "bytes": row.size, "text": row.text}
+    return {"type": "block", **block, **({"content": row.model_text} if row.model_text else {})}
+
+
+def _rounded(figures: dict[str, Any]) -> dict[str, Any]:
+    return {key: rounded(value) if isinstance(value, float) else value for key, value in figures.items()}

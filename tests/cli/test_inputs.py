@@ -1,0 +1,66 @@
+"""sse_tap.cli.inputs: files, folders and standard input as traces, and their streams as pictures."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from sse_tap.cli.inputs import drawn, load, load_one, load_streams
+from sse_tap.tracefile import TraceError
+from tests.build import content, trace, write
+from tests.snapshots.pictures import answer
+
+
+def pair(folder: Path) -> list[Path]:
+    """An origin that sends an answer bit by bit, and an edge that lets it through at the end."""
+    pieces = answer()
+    origin = trace("origin", pieces, request_ms=2, response_ms=30, end_ms=6361)
+    return write(folder, origin, trace("edge", [(6363, data) for _, data in pieces], response_ms=6362))
+
+
+def test_a_named_file_must_be_readable(tmp_path: Path) -> None:
+    pair(tmp_path)
+    junk = tmp_path / "junk.sse.jsonl"
+    junk.write_text("junk\n")
+    with pytest.raises(TraceError):
+        load([str(junk)])
+
+
+def test_a_file_in_a_folder_is_stepped_over_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = pair(tmp_path)[0]
+    header = good.read_text().splitlines()[0]
+    (tmp_path / "newer.sse.jsonl").write_text(header.replace('"version":1', '"version":99') + "\n")
+    assert len(load([str(tmp_path)])) == 2
+    assert "newer.sse.jsonl" in capsys.readouterr().err
+
+
+def test_a_folder_of_nothing_readable_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TraceError):
+        load([str(tmp_path)])
+
+
+def test_one_trace_is_not_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="is a folder"):
+        load_one(str(tmp_path))
+
+
+def test_standard_input_is_a_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write(tmp_path, trace("edge", [(1, content("x"))]))[0].read_bytes()
+    for read in (load_one, lambda path: load([path])[0]):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+        assert read("-").tap == "edge"
+
+
+def test_taps_of_one_stream_are_drawn_with_their_groups(tmp_path: Path) -> None:
+    pair(tmp_path)
+    (stream,) = load_streams([str(tmp_path)])
+    shown = drawn(stream)
+    assert [lane.tap for lane in shown.lanes] == ["origin", "edge"]
+    ((group,),) = shown.groups
+    assert group.blocks == len(answer())
+    assert group.t_arrival == 6_363_000_000

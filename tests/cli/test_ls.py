@@ -1,0 +1,91 @@
+"""sse-tap ls: recorded streams, newest first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from sse_tap.cli import main
+from tests.build import comment, content, trace, write
+from tests.snapshots.pictures import hostile
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    pieces = [(10, content("a")), (20, comment()), (30, content("b"))]
+    write(
+        tmp_path,
+        trace("origin", pieces, request_ms=2, response_ms=3, origin_ms=0),
+        trace("edge", [(t + 1, data) for t, data in pieces], request_ms=1, response_ms=4, origin_ms=0),
+        trace(
+            "edge",
+            [(5, content("c")), (6, b"data: hal")],
+            started_at="2026-11-22T14:00:00Z",
+            origin_ms=2_000_000,
+            reason=None,
+            lost=[(5, 1, 10)],
+            url="https://chat.example/later",
+            id="later",
+        ),
+    )
+    (tmp_path / "bad.sse.jsonl").write_text("not a trace\n")
+    return tmp_path
+
+
+def ls(*args: str, columns: int = 130) -> str:
+    result = CliRunner().invoke(main, ["ls", *args], env={"COLUMNS": str(columns)})
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def test_streams_come_newest_first_with_their_taps_in_order(folder: Path) -> None:
+    lines = ls(str(folder)).splitlines()
+    assert "/later" in lines[1]
+    assert "origin→edge" in lines[2]
+    assert "/chat/stream" in lines[2]
+
+
+def test_flags_say_what_to_know_before_trusting_a_record(folder: Path) -> None:
+    later = ls(str(folder)).splitlines()[1]
+    assert "truncated" in later
+    assert "lost" in later
+
+
+def test_an_unreadable_file_is_listed_with_its_reason_and_not_fatal(folder: Path) -> None:
+    out = ls(str(folder))
+    assert "unreadable  bad.sse.jsonl: " in out
+    assert "not a header" in out
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 160])
+def test_lines_fit_the_terminal(folder: Path, columns: int) -> None:
+    out = ls(str(folder), columns=columns)
+    assert max(map(len, out.splitlines())) <= columns
+
+
+def test_json_holds_the_figures_of_every_tap(folder: Path) -> None:
+    found: dict[str, Any] = json.loads(ls(str(folder), "--json"))
+    later, first = found["streams"]
+    assert [tap["name"] for tap in first["taps"]] == ["origin", "edge"]
+    assert (first["taps"][1]["blocks"], first["taps"][1]["comments"]) == (3, 1)
+    assert first["duration_ms"] == 30.0
+    assert {"truncated", "lost", "mid-block"} <= {*later["flags"]}
+    assert "not" in found["unreadable"][0]["reason"]
+
+
+def test_the_default_folder_is_recordings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    folder.rename(folder.parent / "recordings")
+    assert "/later" in ls()
+
+
+def test_foreign_text_is_shown_and_never_obeyed(tmp_path: Path) -> None:
+    write(tmp_path, hostile())
+    out = ls(str(tmp_path), columns=200)
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert "[bold]" in out

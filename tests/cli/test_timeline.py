@@ -1,0 +1,94 @@
+"""sse-tap timeline: arguments, exports, JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sse_tap.cli import main
+from tests.build import content, trace, write
+from tests.cli.test_inputs import pair
+from tests.snapshots.pictures import hostile
+
+
+def timeline(*args: str | Path, columns: int = 80) -> Result:
+    return CliRunner().invoke(main, ["timeline", *map(str, args)], env={"COLUMNS": str(columns)})
+
+
+def test_files_and_folders_give_the_same_picture(tmp_path: Path) -> None:
+    paths = pair(tmp_path)
+    shown = timeline(tmp_path)
+    assert shown.exit_code == 0
+    assert shown.stdout == timeline(*reversed(paths)).stdout
+    assert "59 blocks held up to 6.06 s" in shown.stdout
+
+
+def test_the_width_is_the_terminal_s_unless_given(tmp_path: Path) -> None:
+    pair(tmp_path)
+    assert max(map(len, timeline(tmp_path, columns=120).stdout.splitlines())) > 100
+    assert max(map(len, timeline(tmp_path, "--width", "60").stdout.splitlines())) <= 60
+
+
+def test_ascii_on_request(tmp_path: Path) -> None:
+    pair(tmp_path)
+    assert timeline(tmp_path, "--ascii").stdout.isascii()
+
+
+@pytest.mark.parametrize(("ending", "begin"), [("svg", "<svg"), ("html", "<!doctype html>"), ("TXT", "POST")])
+def test_exports_by_the_file_s_ending(tmp_path: Path, ending: str, begin: str) -> None:
+    pair(tmp_path)
+    target = tmp_path / f"picture.{ending}"
+    assert timeline(tmp_path, "--export", target).stdout == ""
+    assert target.read_text(encoding="utf-8").startswith(begin)
+    assert "59 blocks" in target.read_text(encoding="utf-8")
+
+
+def test_another_ending_is_a_usage_error(tmp_path: Path) -> None:
+    pair(tmp_path)
+    done = timeline(tmp_path, "--export", tmp_path / "picture.png")
+    assert done.exit_code == 2
+    assert ".svg" in done.stderr
+
+
+def test_an_export_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    pair(tmp_path)
+    done = timeline(tmp_path, "--export", tmp_path / "no" / "where.svg")
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+
+
+def test_one_stream_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+    pair(tmp_path)
+    write(
+        tmp_path, trace("edge", [(1, content("x"))], id="other", origin_ms=9_000_000, url="https://h/other")
+    )
+    assert timeline(tmp_path).stdout.count("POST") == 2
+    assert timeline(tmp_path, "--stream", "oth").stdout.count("POST") == 1
+    assert timeline(tmp_path, "--stream", "zz").exit_code == 2
+
+
+def test_json_holds_what_the_picture_shows(tmp_path: Path) -> None:
+    pair(tmp_path)
+    found = json.loads(timeline(tmp_path, "--json").stdout)
+    (stream,) = found["streams"]
+    origin, edge = stream["lanes"]
+    assert (origin["tap"], edge["tap"]) == ("origin", "edge")
+    assert origin["blocks"][0] == {"t_ms": 300.0, "read": 1, "kind": "event"}
+    assert edge["response_ms"] == 6362.0
+    assert stream["groups"][0]["arrival_ms"] == 6363.0
+    assert stream["clock_error_ms"] == 0.0
+    assert len(origin["silences"]) == 4
+
+
+def test_foreign_text_is_escaped_in_every_export(tmp_path: Path) -> None:
+    source = write(tmp_path, hostile())[0]
+    for ending in ("svg", "html", "txt"):
+        target = tmp_path / f"x.{ending}"
+        assert timeline(source, "--export", target).exit_code == 0
+        made = target.read_text(encoding="utf-8")
+        assert "\x1b" not in made
+        assert "\u202e" not in made
+        assert ending == "txt" or "<script" not in made
