@@ -9,93 +9,52 @@ never raise and never block, and both queues are bounded.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from sse_tap import redact, tracefile
+from sse_tap.exchange import Exchange, Tap
 from sse_tap.observe import Facts, How, Observer, Side
 from sse_tap.observe.facts import (
     BodyChunks,
     Ended,
     Fact,
-    Informational,
     Remark,
-    RequestBody,
-    RequestEnd,
     RequestHead,
     ResponseHead,
-    ResponseTrailers,
 )
 from sse_tap.observe.http1 import Http1Observer
 from sse_tap.observe.http2 import Http2Observer
 from sse_tap.trace import (
-    Clock,
-    End,
-    Header,
     Headers,
-    Lag,
-    Note,
-    Request,
-    Response,
-    Trailers,
-    header_value,
 )
-from sse_tap.writer import BOUND, TraceFile, TraceWriter
+from sse_tap.writer import BOUND, TraceWriter
 
 STREAM_TYPES = frozenset({"text/event-stream"})
 """Response media types that are always recorded (WHATWG HTML, 9.2.2)."""
-
-MAX_BODY = 1 << 20
-"""Bytes of request body kept in a trace; its hash and length cover all of it."""
 
 _POLL = 0.01  # seconds between two looks at a busy queue: well under the 50 ms that a crash may cost
 _PATIENCE = 20  # empty looks before the thread sleeps until it is woken
 _BREATHER = 0.0005  # seconds of rest after a large read, so that the event loop gets the interpreter
 _LARGE = 16 << 10
+_TICK = 0.1  # seconds between two looks at open streams when nothing passes, for those who listen
 
 type Wanted = Callable[[RequestHead, ResponseHead], bool]
-type Listener = Callable[["Tap", str, Fact], None]
 
 
-@dataclass(slots=True)
-class Tap:
-    """One observation point and what was counted at it."""
+class Listener(Protocol):
+    """Hears of every exchange, on the observer thread: alarms, verdict lines. Must be quick."""
 
-    name: str
-    listen: str
-    mode: str
-    fidelity: str
-    streams: int = 0
-    chunks: int = 0
-    unobserved: int = 0  # connections whose observer lost its place while a stream was open
-    files: list[TraceFile] = field(default_factory=list)
-    done_recorded: int = 0
-    done_lost: int = 0
+    def fact(self, exchange: Exchange, fact: Fact) -> None:
+        """A fact, after it was recorded."""
 
-    def adopt(self, file: TraceFile) -> None:
-        """Count a new trace; forget those that are closed, but for their counts."""
-        self.streams += 1
-        for old in [old for old in self.files if old.closed]:
-            self.files.remove(old)
-            self.done_recorded += old.recorded
-            self.done_lost += old.lost
-        self.files.append(file)
-
-    @property
-    def recorded(self) -> int:
-        """Chunks that reached their file."""
-        return self.done_recorded + sum(file.recorded for file in self.files)
-
-    @property
-    def lost(self) -> int:
-        """Chunks that passed and could not be recorded."""
-        return self.done_lost + sum(file.lost for file in self.files)
+    def tick(self, t: int) -> None:
+        """All that passed before `t` (monotonic ns) was told."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +97,7 @@ class Recorder:
         self.writer = writer or TraceWriter(report, bound=bound)
         self.listeners: list[Listener] = []
         self.boot_id = tracefile.boot_id()
-        self.open: dict[int, _Recording] = {}  # by id(): the traces being written
+        self.open: dict[int, Exchange] = {}  # by id(): the traces being written
         self._report = report
         self._said: set[str] = set()
         self._bound = bound
@@ -205,6 +164,8 @@ class Recorder:
         empty = 0
         while not (self._stopping and not self._queue):
             empty = 0 if self._drain() else empty + 1
+            if self.listeners:
+                self._tick()
             if empty > _PATIENCE and not self._stopping:
                 self._sleep()
                 empty = 0
@@ -214,7 +175,7 @@ class Recorder:
     def _sleep(self) -> None:
         self._asleep = True
         if not self._queue:  # looked at again after the flag: a put in between is not missed
-            self._wake.wait()
+            self._wake.wait(_TICK if self.listeners and self.open else None)
         self._wake.clear()
         self._asleep = False
 
@@ -241,13 +202,21 @@ class Recorder:
         """A sentence for people."""
         self._report(text)
 
-    def tell(self, tap: Tap, trace_id: str, fact: Fact) -> None:
-        """Pass a fact of a recorded stream on to the listeners (live views, alarms)."""
+    def tell(self, exchange: Exchange, fact: Fact) -> None:
+        """Pass a fact on to the listeners."""
         for listener in self.listeners:
-            try:
-                listener(tap, trace_id, fact)
-            except Exception as error:  # noqa: BLE001 - a view must not harm the record
-                self.suffered(f"a live view failed: {type(error).__name__}: {error}")
+            self._guarded(listener.fact, exchange, fact)
+
+    def _tick(self) -> None:
+        now = time.monotonic_ns()
+        for listener in self.listeners:
+            self._guarded(listener.tick, now)
+
+    def _guarded(self, step: Callable[..., None], *args: object) -> None:
+        try:
+            step(*args)
+        except Exception as error:  # noqa: BLE001 - a listener must not harm the record
+            self.suffered(f"a listener failed: {type(error).__name__}: {error}")
 
     def _lagged(self, t: int, ms: float) -> None:
         for recording in list(self.open.values()):
@@ -284,7 +253,7 @@ class Connection:
         self._observer: Observer | None = None
         self._early: list[tuple[int, bytes]] = []
         self._blind = False
-        self._recordings: dict[int, _Recording] = {}
+        self._recordings: dict[int, Exchange] = {}
 
     # on the path
 
@@ -370,7 +339,7 @@ class Connection:
                 each.take(fact)
             return
         if isinstance(fact, RequestHead):
-            self._recordings[key] = _Recording(self._recorder, self._tap, fact)
+            self._recordings[key] = Exchange(self._recorder, self._tap, fact)
         elif found := self._recordings.get(key):
             found.take(fact)
             if isinstance(fact, Ended) or found.ignored:
@@ -383,7 +352,7 @@ class ExchangeTap:
     def __init__(self, recorder: Recorder, tap: Tap) -> None:
         self._recorder, self._tap = recorder, tap
         self._dropped = [0, 0, 0]  # first t, chunks, bytes that found the queue full
-        self._recording: _Recording | None = None
+        self._recording: Exchange | None = None
 
     def put(self, fact: Fact) -> None:
         """Queue a fact; body chunks are dropped and counted where the queue is past its bound."""
@@ -398,191 +367,10 @@ class ExchangeTap:
     def _on_fact(self, fact: Fact, size: int) -> None:
         self._recorder.taken(size)
         if isinstance(fact, RequestHead):
-            self._recording = _Recording(self._recorder, self._tap, fact)
+            self._recording = Exchange(self._recorder, self._tap, fact)
         elif self._recording:
             self._recording.take(fact)
 
     def _on_lost(self, t: int, chunks: int, size: int) -> None:
         if self._recording:
             self._recording.lost(t, chunks, size)
-
-
-class _Recording:
-    """One exchange on its way to (perhaps) a trace file; lives on the observer thread."""
-
-    def __init__(self, recorder: Recorder, tap: Tap, head: RequestHead) -> None:
-        self._recorder, self._tap, self._head = recorder, tap, head
-        self._origin = head.t
-        self._started = datetime.now(UTC).timestamp() - (time.monotonic_ns() - head.t) / 1e9
-        self._body = bytearray()
-        self._body_size = 0
-        self._hash = hashlib.sha256()
-        self._request_done = False
-        self._early: list[Note] = []
-        self._file: TraceFile | None = None
-        self._id = ""
-        self._chunks = self._bytes = 0
-        self.ignored = False
-
-    def take(self, fact: Fact) -> None:
-        """Record one fact."""
-        if self.ignored:
-            return
-        _STEPS[type(fact)](self, fact)
-        if self._file or isinstance(fact, Ended):
-            self._recorder.tell(self._tap, self._id, fact)
-
-    # the request, kept until the response shows whether this is a stream
-
-    def _request_body(self, fact: RequestBody) -> None:
-        self._hash.update(fact.data)
-        self._body_size += len(fact.data)
-        self._body += fact.data[: MAX_BODY - len(self._body)]
-
-    def _request_end(self, _fact: RequestEnd) -> None:
-        self._request_done = True
-
-    def _informational(self, fact: Informational) -> None:
-        self._note(Note(fact.t - self._origin, "informational", f"{fact.status} before the response"))
-
-    def _note(self, note: Note) -> None:
-        if self._file:
-            self._write(note)
-        elif len(self._early) < 100:
-            self._early.append(note)
-
-    # the response
-
-    def _response_head(self, fact: ResponseHead) -> None:
-        kind = (header_value(fact.headers, "content-type") or "").split(";", 1)[0].strip().lower()
-        wanted = self._recorder.wanted
-        if kind not in self._recorder.types or (wanted and not wanted(self._head, fact)):
-            self.ignored = True
-            return
-        seams = self._recorder.seams
-        response = Response(
-            fact.t - self._origin, fact.status, fact.http_version, seams.redact_headers(fact.headers)
-        )
-        self._begin(self._request(kind))
-        self._write(response)
-        self._recorder.tell(self._tap, self._id, self._head)
-
-    def _begin(self, request: Request) -> None:
-        tap = self._tap
-        header = Header(
-            tap=tap.name,
-            id=tracefile.new_id(),
-            started_at=_timestamp(self._started),
-            clock=Clock("monotonic", self._origin, self._recorder.boot_id),
-            recorder=self._recorder.versions,
-            listen=tap.listen,
-            mode=tap.mode,
-            fidelity=tap.fidelity,
-        )
-        self._id = header.id
-        self._file = self._recorder.writer.open(self._recorder.directory, header)
-        tap.adopt(self._file)
-        self._recorder.open[id(self)] = self
-        self._write(request)
-        for note in self._early:
-            self._write(note)
-
-    def _request(self, _kind: str) -> Request:
-        head, seams = self._head, self._recorder.seams
-        url = f"{head.scheme}://{head.authority}{head.target}"
-        if "://" in head.target.split("?", 1)[0] or head.method == "CONNECT":
-            url = head.target  # absolute form (RFC 9112, 3.2.2)
-        whole = self._request_done and self._body_size == len(self._body)
-        media = header_value(head.headers, "content-type") or ""
-        body = seams.redact_body(bytes(self._body), media) if whole else None
-        if not whole:
-            why = "longer than 1 MiB" if self._request_done else "not complete when the response began"
-            self._early.append(Note(0, "request-body", f"the request body was not kept: {why}"))
-        return Request(
-            t=0,
-            method=head.method,
-            url=seams.redact_url(url),
-            http_version=head.http_version,
-            headers=seams.redact_headers(head.headers),
-            body=body,
-            body_sha256=self._hash.hexdigest() if self._request_done else "",
-            body_bytes=self._body_size if self._request_done else None,
-            body_truncated=not whole,
-        )
-
-    def _body_chunks(self, fact: BodyChunks) -> None:
-        if not self._file:
-            return
-        size, count = sum(map(len, fact.pieces)), len(fact.pieces)
-        self._chunks += count
-        self._bytes += size
-        self._tap.chunks += count
-        t = fact.t - self._origin
-        try:
-            lines = self._recorder.seams.encode_chunks(t, fact.read, fact.pieces, fact.queued)
-        except Exception as error:  # noqa: BLE001 - what cannot be encoded is lost, and said to be
-            self._recorder.suffered(f"{type(error).__name__}: {error}")
-            self._recorder.writer.lose(self._file, t, count, size)
-        else:
-            self._recorder.writer.append(self._file, lines, t, count, size)
-
-    def _trailers(self, fact: ResponseTrailers) -> None:
-        headers = self._recorder.seams.redact_headers(fact.headers)
-        self._write(Trailers(fact.t - self._origin, headers))
-
-    def _remark(self, fact: Remark) -> None:
-        self._note(Note(fact.t - self._origin, fact.kind, fact.text))
-        if fact.kind == "observer-stopped" and self._file:
-            self._tap.unobserved += 1
-            self._recorder.suffered(f"{self._tap.name}: stopped observing a connection: {fact.text}")
-
-    def _ended(self, fact: Ended) -> None:
-        self.ignored = True
-        self._recorder.open.pop(id(self), None)
-        if not self._file:
-            return
-        closed = (self._relative(fact.client_closed_t), self._relative(fact.upstream_closed_t))
-        self._write(End(fact.t - self._origin, fact.reason, self._chunks, self._bytes, *closed))
-        self._recorder.writer.close(self._file)
-
-    def _relative(self, t: int | None) -> int | None:
-        return None if t is None else t - self._origin
-
-    def _write(self, record: Note | Request | Response | Trailers | End | Lag) -> None:
-        if self._file:
-            self._recorder.writer.append(self._file, tracefile.encode(record))
-
-    def lag(self, t: int, ms: float) -> None:
-        """The tap's loop ran late while this stream was open."""
-        self._write(Lag(t - self._origin, ms))
-
-    def lost(self, t: int, chunks: int, size: int) -> None:
-        """Chunks passed that never reached the queue."""
-        self._chunks += chunks
-        self._bytes += size
-        self._tap.chunks += chunks
-        if self._file:
-            self._recorder.writer.lose(self._file, t - self._origin, chunks, size)
-
-    def overrun(self, t: int, size: int) -> None:
-        """The queue was full and the framing is lost: at least one chunk, at least `size` bytes."""
-        if self._file:
-            self.lost(t, 1, size)
-        self.take(Ended(t, "tap-stopped"))
-
-
-_STEPS: dict[type, Callable[..., None]] = {
-    RequestBody: _Recording._request_body,
-    RequestEnd: _Recording._request_end,
-    Informational: _Recording._informational,
-    ResponseHead: _Recording._response_head,
-    BodyChunks: _Recording._body_chunks,
-    ResponseTrailers: _Recording._trailers,
-    Remark: _Recording._remark,
-    Ended: _Recording._ended,
-}
-
-
-def _timestamp(seconds: float) -> str:
-    """RFC 3339 with microseconds, UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

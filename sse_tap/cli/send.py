@@ -16,7 +16,8 @@ from sse_tap import __version__
 from sse_tap.cli.inputs import load_one
 from sse_tap.cli.options import examples, json_option, trace_argument
 from sse_tap.cli.output import console, print_json, rounded
-from sse_tap.recorder import Recorder, Tap
+from sse_tap.exchange import Tap
+from sse_tap.recorder import Recorder
 from sse_tap.redact import REDACTED
 from sse_tap.replay.client import Outgoing, exchange, target_of
 from sse_tap.replay.compare import KINDS, Comparison, compare

@@ -25,9 +25,10 @@ from mitmproxy.version import VERSION as MITMPROXY_VERSION
 from OpenSSL import SSL
 
 from sse_tap import __version__, redact
+from sse_tap.exchange import Tap
 from sse_tap.hostheader import HostRewriter, authority, names_a_host, same_host
 from sse_tap.observe.facts import RequestHead, ResponseHead
-from sse_tap.recorder import Listener, Recorder, Seams, Tap
+from sse_tap.recorder import Listener, Recorder, Seams
 from sse_tap.tap.httpfacts import FlowRecord
 from sse_tap.tap.layer import WireClientTLS, WireLayer, WireServerTLS
 from sse_tap.tap.reads import Reads

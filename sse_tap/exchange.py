@@ -1,0 +1,268 @@
+"""One exchange on its way to (perhaps) a trace file: facts in, lines out, on the observer thread.
+
+The request is kept until the response shows whether this is a stream; from then on every fact becomes
+a line at once. Secrets are redacted here, before anything reaches the writer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sse_tap import tracefile
+from sse_tap.observe.facts import (
+    BodyChunks,
+    Ended,
+    Fact,
+    Informational,
+    Remark,
+    RequestBody,
+    RequestEnd,
+    RequestHead,
+    ResponseHead,
+    ResponseTrailers,
+)
+from sse_tap.trace import Clock, End, Header, Lag, Note, Request, Response, Trailers, header_value
+from sse_tap.writer import TraceFile
+
+if TYPE_CHECKING:
+    from sse_tap.recorder import Recorder
+
+MAX_BODY = 1 << 20
+"""Bytes of request body kept in a trace; its hash and length cover all of it."""
+
+_numbers = itertools.count(1)
+
+
+@dataclass(slots=True)
+class Tap:
+    """One observation point and what was counted at it."""
+
+    name: str
+    listen: str
+    mode: str
+    fidelity: str
+    streams: int = 0
+    chunks: int = 0
+    unobserved: int = 0  # connections whose observer lost its place while a stream was open
+    files: list[TraceFile] = field(default_factory=list)
+    done_recorded: int = 0
+    done_lost: int = 0
+
+    def adopt(self, file: TraceFile) -> None:
+        """Count a new trace; forget those that are closed, but for their counts."""
+        self.streams += 1
+        for old in [old for old in self.files if old.closed]:
+            self.files.remove(old)
+            self.done_recorded += old.recorded
+            self.done_lost += old.lost
+        self.files.append(file)
+
+    @property
+    def recorded(self) -> int:
+        """Chunks that reached their file."""
+        return self.done_recorded + sum(file.recorded for file in self.files)
+
+    @property
+    def lost(self) -> int:
+        """Chunks that passed and could not be recorded."""
+        return self.done_lost + sum(file.lost for file in self.files)
+
+
+class Exchange:
+    """One exchange at one tap. `number` tells it apart; `path` is its trace, once it is a stream's.
+
+    `ignored`: it is no stream, or it is over; no fact is taken any more.
+    """
+
+    def __init__(self, recorder: Recorder, tap: Tap, head: RequestHead) -> None:
+        self.number = next(_numbers)
+        self.tap, self.head = tap, head
+        self._recorder = recorder
+        self._origin = head.t
+        self._started = datetime.now(UTC).timestamp() - (time.monotonic_ns() - head.t) / 1e9
+        self._body = bytearray()
+        self._body_size = 0
+        self._hash = hashlib.sha256()
+        self._request_done = False
+        self._early: list[Note] = []
+        self._file: TraceFile | None = None
+        self._chunks = self._bytes = 0
+        self.ignored = False
+        recorder.tell(self, head)
+
+    @property
+    def path(self) -> Path | None:
+        """The trace file; None while (or as) this is no stream."""
+        return self._file.path if self._file else None
+
+    @property
+    def body_sha256(self) -> str:
+        """Hash of the request's body; "" until it is complete."""
+        return self._hash.hexdigest() if self._request_done else ""
+
+    def take(self, fact: Fact) -> None:
+        """Record one fact."""
+        if self.ignored:
+            return
+        _STEPS[type(fact)](self, fact)
+        self._recorder.tell(self, fact)
+
+    # the request, kept until the response shows whether this is a stream
+
+    def _request_body(self, fact: RequestBody) -> None:
+        self._hash.update(fact.data)
+        self._body_size += len(fact.data)
+        self._body += fact.data[: MAX_BODY - len(self._body)]
+
+    def _request_end(self, _fact: RequestEnd) -> None:
+        self._request_done = True
+
+    def _informational(self, fact: Informational) -> None:
+        self._note(Note(fact.t - self._origin, "informational", f"{fact.status} before the response"))
+
+    def _note(self, note: Note) -> None:
+        if self._file:
+            self._write(note)
+        elif len(self._early) < 100:
+            self._early.append(note)
+
+    # the response
+
+    def _response_head(self, fact: ResponseHead) -> None:
+        kind = (header_value(fact.headers, "content-type") or "").split(";", 1)[0].strip().lower()
+        wanted = self._recorder.wanted
+        if kind not in self._recorder.types or (wanted and not wanted(self.head, fact)):
+            self.ignored = True
+            return
+        seams = self._recorder.seams
+        response = Response(
+            fact.t - self._origin, fact.status, fact.http_version, seams.redact_headers(fact.headers)
+        )
+        self._begin(self._request(kind))
+        self._write(response)
+
+    def _begin(self, request: Request) -> None:
+        tap = self.tap
+        header = Header(
+            tap=tap.name,
+            id=tracefile.new_id(),
+            started_at=_timestamp(self._started),
+            clock=Clock("monotonic", self._origin, self._recorder.boot_id),
+            recorder=self._recorder.versions,
+            listen=tap.listen,
+            mode=tap.mode,
+            fidelity=tap.fidelity,
+        )
+        self._file = self._recorder.writer.open(self._recorder.directory, header)
+        tap.adopt(self._file)
+        self._recorder.open[id(self)] = self
+        self._write(request)
+        for note in self._early:
+            self._write(note)
+
+    def _request(self, _kind: str) -> Request:
+        head, seams = self.head, self._recorder.seams
+        url = f"{head.scheme}://{head.authority}{head.target}"
+        if "://" in head.target.split("?", 1)[0] or head.method == "CONNECT":
+            url = head.target  # absolute form (RFC 9112, 3.2.2)
+        whole = self._request_done and self._body_size == len(self._body)
+        media = header_value(head.headers, "content-type") or ""
+        body = seams.redact_body(bytes(self._body), media) if whole else None
+        if not whole:
+            why = "longer than 1 MiB" if self._request_done else "not complete when the response began"
+            self._early.append(Note(0, "request-body", f"the request body was not kept: {why}"))
+        return Request(
+            t=0,
+            method=head.method,
+            url=seams.redact_url(url),
+            http_version=head.http_version,
+            headers=seams.redact_headers(head.headers),
+            body=body,
+            body_sha256=self.body_sha256,
+            body_bytes=self._body_size if self._request_done else None,
+            body_truncated=not whole,
+        )
+
+    def _body_chunks(self, fact: BodyChunks) -> None:
+        if not self._file:
+            return
+        size, count = sum(map(len, fact.pieces)), len(fact.pieces)
+        self._chunks += count
+        self._bytes += size
+        self.tap.chunks += count
+        t = fact.t - self._origin
+        try:
+            lines = self._recorder.seams.encode_chunks(t, fact.read, fact.pieces, fact.queued)
+        except Exception as error:  # noqa: BLE001 - what cannot be encoded is lost, and said to be
+            self._recorder.suffered(f"{type(error).__name__}: {error}")
+            self._recorder.writer.lose(self._file, t, count, size)
+        else:
+            self._recorder.writer.append(self._file, lines, t, count, size)
+
+    def _trailers(self, fact: ResponseTrailers) -> None:
+        headers = self._recorder.seams.redact_headers(fact.headers)
+        self._write(Trailers(fact.t - self._origin, headers))
+
+    def _remark(self, fact: Remark) -> None:
+        self._note(Note(fact.t - self._origin, fact.kind, fact.text))
+        if fact.kind == "observer-stopped" and self._file:
+            self.tap.unobserved += 1
+            self._recorder.suffered(f"{self.tap.name}: stopped observing a connection: {fact.text}")
+
+    def _ended(self, fact: Ended) -> None:
+        self.ignored = True
+        self._recorder.open.pop(id(self), None)
+        if not self._file:
+            return
+        closed = (self._relative(fact.client_closed_t), self._relative(fact.upstream_closed_t))
+        self._write(End(fact.t - self._origin, fact.reason, self._chunks, self._bytes, *closed))
+        self._recorder.writer.close(self._file)
+
+    def _relative(self, t: int | None) -> int | None:
+        return None if t is None else t - self._origin
+
+    def _write(self, record: Note | Request | Response | Trailers | End | Lag) -> None:
+        if self._file:
+            self._recorder.writer.append(self._file, tracefile.encode(record))
+
+    def lag(self, t: int, ms: float) -> None:
+        """The tap's loop ran late while this stream was open."""
+        self._write(Lag(t - self._origin, ms))
+
+    def lost(self, t: int, chunks: int, size: int) -> None:
+        """Chunks passed that never reached the queue."""
+        self._chunks += chunks
+        self._bytes += size
+        self.tap.chunks += chunks
+        if self._file:
+            self._recorder.writer.lose(self._file, t - self._origin, chunks, size)
+
+    def overrun(self, t: int, size: int) -> None:
+        """The queue was full and the framing is lost: at least one chunk, at least `size` bytes."""
+        if self._file:
+            self.lost(t, 1, size)
+        self.take(Ended(t, "tap-stopped"))
+
+
+_STEPS: dict[type, Callable[..., None]] = {
+    RequestBody: Exchange._request_body,
+    RequestEnd: Exchange._request_end,
+    Informational: Exchange._informational,
+    ResponseHead: Exchange._response_head,
+    BodyChunks: Exchange._body_chunks,
+    ResponseTrailers: Exchange._trailers,
+    Remark: Exchange._remark,
+    Ended: Exchange._ended,
+}
+
+
+def _timestamp(seconds: float) -> str:
+    """RFC 3339 with microseconds, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
