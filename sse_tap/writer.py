@@ -26,7 +26,10 @@ BOUND = 64 << 20
 _KEPT_PER_FILE = 4 << 20
 """Bytes of head and end lines kept for another try while a file cannot be written."""
 
+_MOST_TROUBLES = 10
+
 type Opener = Callable[[Path], int]
+type Write = Callable[[int, bytes], int]
 type Report = Callable[[str], None]
 
 
@@ -39,34 +42,52 @@ def open_private(path: Path) -> int:
 
 @dataclass(slots=True)
 class _Line:
-    """Encoded lines that belong together; `chunks` and `bytes` count what they record."""
+    """Encoded lines that belong together; `chunks` and `bytes` count what they record.
+
+    `lost`: those chunks are lost, and this becomes (or, with data, is) the record that says so.
+    """
 
     data: bytes
     t: int = 0
     chunks: int = 0
     bytes: int = 0
+    lost: bool = False
+
+    def and_lost(self, other: _Line) -> _Line:
+        """One loss out of two that are next to each other."""
+        return _Line(b"", self.t, self.chunks + other.chunks, self.bytes + other.bytes, lost=True)
 
 
 @dataclass(slots=True)
 class TraceFile:
-    """A trace being written. Counts are of chunks; only the writer thread touches what follows `path`."""
+    """A trace being written. Counts are of chunks.
+
+    `dropped`, `loss` and `abandoned` are the observer thread's, the rest is the writer thread's.
+    """
 
     path: Path
+    dropped: int = 0
+    loss: _Line | None = None  # chunks dropped since the last line that was not
+    abandoned: bool = False  # there was no room even for its beginning
     recorded: int = 0
-    lost: int = 0
+    unwritten: int = 0
     fd: int | None = None
     torn: bool = False  # the file ends in mid-line
     gone: bool = False  # the file was removed under us
     closed: bool = False
-    kept: list[_Line] = field(default_factory=list)  # lines for another try, in order
-    missing: Lost | None = None  # what the next lost record has to say
+    kept: list[_Line] = field(default_factory=list)  # for another try, in order
+
+    @property
+    def lost(self) -> int:
+        """Chunks that did not reach the file."""
+        return self.dropped + self.unwritten
 
 
 class TraceWriter:
     """Owns the trace files and the thread that writes them; every method returns at once.
 
-    `report` gets one sentence per trouble, from the writer thread. `opener` is the seam through which
-    tests bring in a full, blocked or vanishing disk.
+    `report` gets one sentence per trouble, from the writer thread. `opener` and `write` are the seams
+    through which tests bring in a full, blocked or vanishing disk.
     """
 
     def __init__(
@@ -75,15 +96,16 @@ class TraceWriter:
         *,
         bound: int = BOUND,
         opener: Opener = open_private,
-        write: Callable[[int, bytes], int] = os.write,
+        write: Write = os.write,
     ) -> None:
         self._report, self._bound, self._opener, self._write = report, bound, opener, write
         self._queue: deque[tuple[TraceFile, _Line | None]] = deque()
         self._added = self._taken = 0  # bytes; each has one writing thread
         self._wake = threading.Event()
         self._stopping = False
-        self._in_trouble = False
-        self._dropping = False
+        self._troubled: set[int] = set()  # id() of the files that could not be written last time
+        self._troubles = 0
+        self._too_slow = False
         self._thread = threading.Thread(target=self._run, name="sse-tap writer", daemon=True)
         self._thread.start()
 
@@ -92,26 +114,30 @@ class TraceWriter:
     def open(self, directory: Path, header: Header) -> TraceFile:
         """Begin a trace; its file appears in `directory` with the next flush."""
         file = TraceFile(directory / tracefile.file_name(header))
+        file.abandoned = not self._has_room(1)
         self.append(file, tracefile.encode(header))
         return file
 
     def append(self, file: TraceFile, data: bytes, t: int = 0, chunks: int = 0, size: int = 0) -> None:
         """Add whole lines that record `chunks` chunks of `size` bytes together, the first at `t`."""
-        if chunks and self._added - self._taken + len(data) > self._bound:
+        if file.abandoned or (chunks and not self._has_room(len(data))):
+            self._say_too_slow()
             self.lose(file, t, chunks, size)
-            if not self._dropping:
-                self._dropping = True
-                self._report("the disk is too slow: chunks are missing from the record, not from the stream")
-            return
-        self._added += len(data)
-        self._queue.append((file, _Line(data, t, chunks, size)))
+        else:
+            self._add_loss(file)
+            self._added += len(data)
+            self._queue.append((file, _Line(data, t, chunks, size)))
 
     def lose(self, file: TraceFile, t: int, chunks: int, size: int) -> None:
         """Count chunks as lost; a `lost` record will stand in their place."""
-        self._queue.append((file, _Line(b"", t, chunks, size)))
+        file.dropped += chunks
+        if chunks:  # kept aside until there is another line: a blocked disk must not make a queue of these
+            loss = _Line(b"", t, chunks, size, lost=True)
+            file.loss = file.loss.and_lost(loss) if file.loss else loss
 
     def close(self, file: TraceFile) -> None:
         """No line follows for this file."""
+        self._add_loss(file)
         self._queue.append((file, None))
 
     def flush(self) -> None:
@@ -124,6 +150,19 @@ class TraceWriter:
         self._wake.set()
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def _has_room(self, size: int) -> bool:
+        return self._added - self._taken + size <= self._bound
+
+    def _add_loss(self, file: TraceFile) -> None:
+        if file.loss and not file.abandoned:
+            self._queue.append((file, file.loss))
+            file.loss = None
+
+    def _say_too_slow(self) -> None:
+        if not self._too_slow:
+            self._too_slow = True
+            self._report("the disk is too slow: chunks are missing from the record, never from the stream")
 
     # the writer's side
 
@@ -150,90 +189,73 @@ class TraceWriter:
         for file in closing:
             self._guarded(self._finish, file)
 
-    def _guarded(self, step: Callable[..., None], *args: object) -> None:
+    def _guarded(self, step: Callable[..., None], file: TraceFile, *args: object) -> None:
         try:
-            step(*args)
+            step(file, *args)
         except Exception as error:  # noqa: BLE001 - the thread must outlive any fault
-            self._trouble(f"{type(error).__name__}: {error}")
+            self._trouble(file, error)
 
-    def _put(self, file: TraceFile, lines: list[_Line]) -> None:
-        todo = self._with_lost(file, file.kept + lines)
+    def _put(self, file: TraceFile, lines: list[_Line], *, last: bool = False) -> None:
+        """Write what was kept and `lines`; a loss waits for the next line, unless this is the `last`."""
+        todo = _with_losses(file.kept + lines)
         file.kept = []
+        held = [todo.pop()] if todo and todo[-1].lost and not last else []
         written = 0
         try:
-            if file.fd is None:
+            if file.fd is None and not file.gone and todo:
                 file.fd = self._opener(file.path)
             written = self._write_all(file, b"".join(line.data for line in todo))
-        except OSError as error:
-            self._trouble(f"{file.path}: {error.strerror or error}")
+        except Exception as error:  # noqa: BLE001 - see _guarded; the lines are settled all the same
+            self._trouble(file, error)
         self._settle(file, todo, written)
-
-    def _with_lost(self, file: TraceFile, lines: list[_Line]) -> list[_Line]:
-        """The lines to write; dropped ones (without data) become lost records in their place."""
-        todo: list[_Line] = []
-        for line in lines:
-            if line.chunks and not line.data:
-                self._count_lost(file, line)
-                if not self._dropping:
-                    self._dropping = True
-                    self._report(
-                        "the disk is too slow: chunks are dropped from the record (never from the stream)"
-                    )
-                continue
-            if file.missing:
-                todo.append(_Line(tracefile.encode(file.missing)))
-                file.missing = None
-            todo.append(line)
-        return todo
-
-    @staticmethod
-    def _count_lost(file: TraceFile, line: _Line) -> None:
-        file.lost += line.chunks
-        seen = file.missing or Lost(line.t, 0, 0)
-        file.missing = Lost(seen.t, seen.chunks + line.chunks, seen.bytes + line.bytes)
+        file.kept += held
 
     def _write_all(self, file: TraceFile, data: bytes) -> int:
-        """Write everything; on a fault say how much went out before it, and cut off what was torn."""
-        assert file.fd is not None
+        """Write everything; on a fault say how much went out before it."""
+        if file.fd is None:
+            return 0
         if file.torn:
             data = b"\n" + data
         done = 0
         try:
             while done < len(data):
                 done += self._write(file.fd, data[done : done + (1 << 20)])
-        except OSError as error:
-            self._trouble(f"{file.path}: {error.strerror or error}")
+        except Exception as error:  # noqa: BLE001 - see _guarded; what went out must be known
+            self._trouble(file, error)
             return max(0, done - file.torn)
         done -= file.torn
         file.torn = False
         self._check_gone(file)
-        if self._in_trouble and not file.gone:
-            self._in_trouble = False
-            self._report("the record is being written again")
+        self._well(file)
         return done
 
     def _check_gone(self, file: TraceFile) -> None:
+        """Give up a file that was removed: what was written to it is lost, and nothing more is."""
         assert file.fd is not None
-        if not file.gone and os.fstat(file.fd).st_nlink == 0:
+        if os.fstat(file.fd).st_nlink == 0:
             file.gone = True
+            os.close(file.fd)
+            file.fd = None
+            file.unwritten, file.recorded = file.unwritten + file.recorded, 0
             self._report(f"{file.path}: removed while it was being recorded; this trace is lost")
 
     def _settle(self, file: TraceFile, todo: list[_Line], written: int) -> None:
-        """Count what was recorded; keep or count as lost what was not."""
-        end = 0
-        whole = 0
+        """Count what was recorded; keep what was not for another try, and of chunks that they are lost."""
+        end = whole = 0
         for line in todo:
             end += len(line.data)
-            if end <= written:
-                whole = end
-                file.recorded += 0 if file.gone else line.chunks
-                file.lost += line.chunks if file.gone else 0
+            if end <= written and not file.gone:
+                file.recorded += 0 if line.lost else line.chunks
             elif line.chunks:
-                self._count_lost(file, line)
+                file.unwritten += 0 if line.lost else line.chunks
+                file.kept.append(_Line(b"", line.t, line.chunks, line.bytes, lost=True))
             elif sum(len(kept.data) for kept in file.kept) < _KEPT_PER_FILE:
                 file.kept.append(line)
-        if whole < written:
+            whole = end if end <= written else whole
+        if whole < written and file.fd is not None:
             self._cut(file, written - whole)
+        if file.gone:
+            file.kept.clear()
 
     @staticmethod
     def _cut(file: TraceFile, surplus: int) -> None:
@@ -245,20 +267,40 @@ class TraceWriter:
             file.torn = True
 
     def _finish(self, file: TraceFile) -> None:
-        if file.kept or file.missing:
-            kept = file.kept
-            if file.missing:
-                kept = [_Line(tracefile.encode(file.missing)), *kept]
-                file.missing = None
-            file.kept = []
-            self._put(file, kept)
+        if file.kept:
+            self._put(file, [], last=True)
         if file.fd is not None:
             os.close(file.fd)
             file.fd = None
+        self._troubled.discard(id(file))
         file.closed = True
 
-    def _trouble(self, what: str) -> None:
-        """Say it once, until writing works again."""
-        if not self._in_trouble:
-            self._in_trouble = True
-            self._report(f"the record suffers, the streams do not: {what}")
+    def _trouble(self, file: TraceFile, error: Exception) -> None:
+        """Say it once, until every file can be written again; and not for ever where that comes and goes."""
+        if not self._troubled and self._troubles < _MOST_TROUBLES:
+            what = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            self._report(f"the record suffers, the streams do not: {file.path}: {what}")
+        self._troubles += not self._troubled
+        self._troubled.add(id(file))
+
+    def _well(self, file: TraceFile) -> None:
+        if id(file) in self._troubled:
+            self._troubled.discard(id(file))
+            if not self._troubled and self._troubles <= _MOST_TROUBLES:
+                self._report("the record is being written again")
+
+
+def _with_losses(lines: list[_Line]) -> list[_Line]:
+    """The lines with losses that are next to each other made one, and encoded."""
+    todo: list[_Line] = []
+    for line in lines:
+        if line.lost and todo and todo[-1].lost:
+            todo[-1] = todo[-1].and_lost(line)
+        else:
+            todo.append(line)
+    return [_lost_line(line) if line.lost else line for line in todo]
+
+
+def _lost_line(loss: _Line) -> _Line:
+    data = tracefile.encode(Lost(loss.t, loss.chunks, loss.bytes))
+    return _Line(data, loss.t, loss.chunks, loss.bytes, lost=True)
