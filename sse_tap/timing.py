@@ -15,7 +15,7 @@ import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
 from typing import overload
@@ -277,7 +277,7 @@ class Blocks(Sequence[TimedBlock]):
         found = [*SSEParser().feed(b"\n" + self.raw(index))][-1]
         if isinstance(found, Event):
             return Event(found.event, found.data, self._id_at(end), end, found.truncated)
-        return replace(found, end=end)
+        return found._replace(end=end)
 
     def _id_at(self, end: int) -> str:
         """The last event id in force at an offset: the id field's last valid value before it."""
@@ -340,6 +340,28 @@ def blocks_of(trace: Trace, body: Body | None = None) -> Blocks:
     ndjson = is_ndjson(trace)
     spans = scan_lines(body.data) if ndjson else scan_sse(body.data)
     return Blocks(trace, body, spans, ndjson=ndjson)
+
+
+class Seen:
+    """A trace with its blocks, found once and when first asked for."""
+
+    __slots__ = ("_blocks", "trace")
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self._blocks: Blocks | None = None
+
+    @property
+    def blocks(self) -> Blocks:
+        """The trace's blocks."""
+        if self._blocks is None:
+            self._blocks = blocks_of(self.trace)
+        return self._blocks
+
+    @property
+    def data(self) -> bytes:
+        """The decoded body."""
+        return self.blocks.body.data
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

@@ -1,0 +1,610 @@
+"""Which traces are one stream, which of their taps is upstream, and how their clocks relate.
+
+Nothing is injected and nothing guessed. A request is seen downstream before it is seen upstream, and every
+byte of the response the other way round: that orders the taps and excludes pairs. What two traces have in
+common decides: the trace-id of `traceparent` or the same `x-request-id`; else method, path and body; else
+the response's bytes; last the text that a rewriting hop passes on. Where two pairings remain possible, the
+stream is marked ambiguous and says why.
+
+Traces with the same `boot_id` share one clock exactly. Machines are first aligned by `started_at`, then by
+the causal bounds of the pairs found: the offset lies between the latest "request seen downstream before
+upstream" and the earliest "byte seen upstream before downstream".
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from functools import cached_property
+from hashlib import blake2b
+from itertools import combinations, islice, pairwise, product
+from operator import sub
+from statistics import median
+from urllib.parse import urlsplit
+
+from sse_tap.hops import TEXT_SHARE, ClockShift, Text, text_in, text_share
+from sse_tap.timing import Seen, finish_of, start_of
+from sse_tap.trace import Trace, header_value
+
+MS = 1_000_000
+# Before two machines' clocks are bound by causality they are taken from `started_at`: good to this.
+UNBOUND = 120_000 * MS
+# Stamps of one machine are exact; a second look allows for a tap that stamps a moment late.
+SLACKS = (0, MS)
+BLOCK_SHARE = 0.5  # of the shorter stream's blocks must be in the other for two streams to be alike
+# Comparing blocks or texts is dear: not for more pairs than this.
+DEAR_PAIRS = 20_000
+VOTES = 8  # traces of a kind that are asked which tap is upstream
+
+type Progress = Callable[[int, int], None]
+
+
+class Match(IntEnum):
+    """How well two response bodies agree, weakest first."""
+
+    NONE = 0
+    TEXT = 1  # the text of the one is in the other
+    SIMILAR = 2  # most blocks of the one are in the other
+    PREFIX = 3  # one is a beginning of the other
+    EQUAL = 4
+
+
+class Need(Enum):
+    """What the two requests must have in common."""
+
+    IDS = "ids"
+    KEY = "key"
+    NOTHING = "nothing"
+
+
+# The order in which pairs are looked for: the surest first.
+STAGES: tuple[tuple[Need, Match], ...] = (
+    (Need.IDS, Match.EQUAL),
+    (Need.IDS, Match.PREFIX),
+    (Need.IDS, Match.SIMILAR),
+    (Need.KEY, Match.EQUAL),
+    (Need.KEY, Match.PREFIX),
+    (Need.KEY, Match.SIMILAR),
+    (Need.NOTHING, Match.EQUAL),
+    (Need.NOTHING, Match.PREFIX),
+)
+LATE_STAGES: tuple[tuple[Need, Match], ...] = (
+    (Need.IDS, Match.TEXT),
+    (Need.NOTHING, Match.TEXT),
+    (Need.IDS, Match.NONE),
+    (Need.KEY, Match.NONE),
+)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Traces of one stream, upstream first.
+
+    `offsets[i]`: add to a `t` of trace i to get ns since the stream's first request. `uncertainty_ms`: how
+    far two machines' clocks may still be off; 0 on one clock. `matches[i]`: how the bodies of traces i and
+    i + 1 agree (TEXT: the hop rewrites, only the text can be compared). `ambiguous`: other pairings are
+    possible, for the `reason` given; `others[i]` are the traces that trace i might be instead. `reason` also
+    says why a trace stands alone, where that is known. `seen[i]` is trace i with its blocks.
+    """
+
+    id: str
+    traces: tuple[Trace, ...]
+    offsets: tuple[int, ...]
+    uncertainty_ms: float = 0.0
+    ambiguous: bool = False
+    reason: str = ""
+    matches: tuple[Match, ...] = ()
+    others: tuple[tuple[Seen, ...], ...] = ()
+    seen: tuple[Seen, ...] = ()
+
+    @property
+    def rewritten(self) -> tuple[bool, ...]:
+        """For every hop, whether it rewrites the stream, so that only the text can be compared."""
+        return tuple(match == Match.TEXT for match in self.matches)
+
+    def clock(self, up: int) -> ClockShift:
+        """How the times of trace `up` become those of trace `up + 1`, its downstream neighbour."""
+        error = 0 if shares_clock(self.traces[up], self.traces[up + 1]) else round(self.uncertainty_ms * MS)
+        return ClockShift(self.offsets[up] - self.offsets[up + 1], error)
+
+
+def group(traces: Iterable[Trace]) -> list[Stream]:
+    """The streams that the traces belong to, earliest first; every trace is in exactly one stream."""
+    return streams_of([Seen(trace) for trace in traces])
+
+
+def streams_of(seen: Sequence[Seen], progress: Progress | None = None) -> list[Stream]:
+    """As `group`, of traces that keep their blocks for what follows; `progress(done, of)` per trace."""
+    clocks = Clocks([one.trace for one in seen])
+    sides = list(_sides(seen, clocks, progress))
+    links = _linked(sides, clocks)
+    if clocks.machines > 1:
+        clocks.bind([(link.up.trace, link.down.trace, link.least) for link in links if not link.others])
+        for side in sides:
+            side.place(clocks)
+        links = _linked(sides, clocks)
+    return _assembled(sides, links, clocks)
+
+
+def _sides(seen: Sequence[Seen], clocks: Clocks, progress: Progress | None) -> Iterator[_Side]:
+    for done, one in enumerate(seen, 1):
+        yield _Side(one, clocks)
+        if progress:
+            progress(done, len(seen))
+
+
+# --- clocks ------------------------------------------------------------------------------------------
+
+
+def shares_clock(a: Trace, b: Trace) -> bool:
+    """Whether two traces' times compare exactly; an empty boot id is shared with nobody."""
+    return a is b or (a.header.clock.boot_id == b.header.clock.boot_id != "")
+
+
+def _machine(trace: Trace) -> str:
+    return trace.header.clock.boot_id or f"\0{trace.tap}\0{trace.header.id}"
+
+
+class Clocks:
+    """One time scale for all traces: ns on the first machine's monotonic clock."""
+
+    def __init__(self, traces: Sequence[Trace]) -> None:
+        walls: dict[str, list[int]] = defaultdict(list)
+        for trace in traces:
+            walls[_machine(trace)].append(trace.header.started_ns - trace.header.clock.origin_ns)
+        middles = {machine: int(median(values)) for machine, values in walls.items()}
+        first = next(iter(middles.values()), 0)
+        self._shifts = {machine: wall - first for machine, wall in middles.items()}
+        self._errors: dict[tuple[str, str], int] = {}
+
+    @property
+    def machines(self) -> int:
+        """How many clocks there are."""
+        return len(self._shifts)
+
+    def zero(self, trace: Trace) -> int:
+        """Where the trace's t=0 lies on the common scale."""
+        return trace.header.clock.origin_ns + self._shifts[_machine(trace)]
+
+    def error(self, a: Trace, b: Trace) -> int:
+        """By how much (ns) times of the two traces may be misplaced against each other."""
+        if shares_clock(a, b):
+            return 0
+        return self._errors.get((_machine(a), _machine(b)), UNBOUND)
+
+    def bind(self, pairs: Iterable[tuple[Trace, Trace, int]]) -> None:
+        """Tighten the machines' offsets by causality; `pairs` are (upstream, downstream, least delay in ns).
+
+        Each says that the upstream machine's clock must be moved by at least (request seen downstream) -
+        (request seen upstream), and by at most the least delay of what came back.
+        """
+        bounds: dict[tuple[str, str], tuple[int, int]] = {}
+        for up, down, least in pairs:
+            if shares_clock(up, down) or up.request is None or down.request is None:
+                continue
+            low = self.zero(down) + down.request.t - self.zero(up) - up.request.t
+            key = _machine(up), _machine(down)
+            had = bounds.get(key, (low, least))
+            bounds[key] = max(low, had[0]), min(least, had[1])
+        self._settle(bounds)
+
+    def _settle(self, bounds: dict[tuple[str, str], tuple[int, int]]) -> None:
+        """Move machines to the middle of their bounds, one after the other along the pairs that bind them."""
+        settled: set[str] = set()
+        while bounds:
+            up, down = pair = next((p for p in bounds if settled & {*p}), next(iter(bounds)))
+            low, high = bounds.pop(pair)
+            self._errors[up, down] = self._errors[down, up] = max((high - low) // 2, 0)
+            middle = (low + high) // 2
+            if up not in settled:
+                self._move(up, middle, bounds)
+            elif down not in settled:
+                self._move(down, -middle, bounds)
+            settled |= {up, down}
+
+    def _move(self, machine: str, ns: int, bounds: dict[tuple[str, str], tuple[int, int]]) -> None:
+        """Shift a machine, and the bounds that were computed before it moved."""
+        self._shifts[machine] += ns
+        for (up, down), (low, high) in bounds.items():
+            by = ns * ((machine == down) - (machine == up))
+            bounds[up, down] = low + by, high + by
+
+
+# --- what traces have in common -----------------------------------------------------------------------
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.IGNORECASE)
+
+
+def request_ids(trace: Trace) -> frozenset[str]:
+    """The ids a request keeps through hops: `traceparent`'s trace-id (W3C Trace Context), x-request-id."""
+    if trace.request is None:
+        return frozenset()
+    ids = set()
+    parent = _TRACEPARENT.match(header_value(trace.request.headers, "traceparent") or "")
+    if parent and parent.group(1).strip("0"):
+        ids.add(f"traceparent {parent.group(1).lower()}")
+    request_id = header_value(trace.request.headers, "x-request-id")
+    if request_id and "[redacted]" not in request_id:
+        ids.add(f"x-request-id {request_id}")
+    return frozenset(ids)
+
+
+def request_key(trace: Trace) -> tuple[str, str, str] | None:
+    """Method, path with query, and body hash: what a plain proxy does not change."""
+    if trace.request is None:
+        return None
+    try:
+        url = urlsplit(trace.request.url)
+    except ValueError:
+        return trace.request.method, trace.request.url, trace.request.body_sha256
+    target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
+    return trace.request.method, target, trace.request.body_sha256
+
+
+class _Side:
+    """A trace with what is asked of it again and again; times on the common scale."""
+
+    def __init__(self, seen: Seen, clocks: Clocks) -> None:
+        self.seen, self.trace = seen, seen.trace
+        self.ids, self.key = request_ids(seen.trace), request_key(seen.trace)
+        self.digest = blake2b(seen.data, digest_size=16).digest() if seen.data else b""
+        self.place(clocks)
+
+    def place(self, clocks: Clocks) -> None:
+        """Put the trace on the common scale, again where a machine has moved."""
+        self.zero = clocks.zero(self.trace)
+        self.begin, self.end = self.zero + start_of(self.trace), self.zero + finish_of(self.trace)
+        head = self.trace.response
+        self.head = None if head is None else self.zero + head.t
+        times = self.seen.blocks.times
+        self.first = self.zero + times[0] if times else None
+        self.last = self.zero + times[-1] if times else None
+
+    @cached_property
+    def raws(self) -> frozenset[bytes]:
+        """The blocks' bytes, without order."""
+        blocks = self.seen.blocks
+        return frozenset(blocks.raw(i).strip() for i in range(len(blocks)))
+
+    @cached_property
+    def text(self) -> Text:
+        """The text the stream carries."""
+        return text_in(self.seen.blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A pair found; `least`: the least time (ns) anything took from up to down on the common scale."""
+
+    up: _Side
+    down: _Side
+    match: Match
+    least: int
+    others: tuple[_Side, ...] = ()
+    why: str = ""
+
+
+def _agrees(up: _Side, down: _Side, match: Match) -> bool:
+    """Whether two response bodies agree at least that well."""
+    match match:
+        case Match.EQUAL:
+            return up.digest == down.digest != b""
+        case Match.PREFIX:
+            sent, came = up.seen.data, down.seen.data
+            size = min(len(sent), len(came))
+            return sent[:size] == came[:size]
+        case Match.SIMILAR:
+            few, many = sorted((up.raws, down.raws), key=len)
+            return bool(few) and len(few & many) >= BLOCK_SHARE * len(few)
+        case Match.TEXT:
+            return text_share(up.text, down.text) >= TEXT_SHARE
+    return True
+
+
+def _nested(up: _Side, down: _Side, error: int) -> bool:
+    """Whether the upstream exchange can be inside the downstream one: causality, as far as heads tell."""
+    if up.begin + error < down.begin or up.begin - error > down.end:
+        return False
+    return up.head is None or down.head is None or up.head <= down.head + error
+
+
+def _within(up: _Side, down: _Side, error: int) -> bool:
+    """As `_nested`, for a hop that writes its own response: it may answer early, but not end early."""
+    return down.begin - error <= up.begin <= down.end + error and up.end <= down.end + error
+
+
+def _least(up: _Side, down: _Side, match: Match) -> int:
+    """The least time (ns) a head or a block took from up to down."""
+    found = [] if up.head is None or down.head is None or match <= Match.TEXT else [down.head - up.head]
+    if match >= Match.PREFIX:
+        gap = down.zero - up.zero
+        delay = min(map(sub, down.seen.blocks.times, up.seen.blocks.times), default=None)
+        found += [] if delay is None else [delay + gap]
+    return min(found, default=max(down.end - up.begin, 0))
+
+
+def _possible(up: _Side, down: _Side, match: Match, error: int) -> bool:
+    """Whether time allows that `up` fed `down`."""
+    if match <= Match.TEXT:
+        return _within(up, down, error + MS)
+    if not _nested(up, down, error):
+        return False
+    if match < Match.PREFIX or up.first is None or down.first is None:
+        return True
+    if up.first > down.first + error:
+        return False
+    if match == Match.EQUAL and up.last is not None and down.last is not None and up.last > down.last + error:
+        return False
+    return _least(up, down, match) >= -error
+
+
+# --- pairs -------------------------------------------------------------------------------------------
+
+
+def _linked(sides: Sequence[_Side], clocks: Clocks) -> list[_Link]:
+    """For every trace the one upstream trace that fed it, where there is one."""
+    by_tap: dict[str, list[_Side]] = defaultdict(list)
+    for side in sorted(sides, key=lambda side: side.begin):
+        by_tap[side.trace.tap].append(side)
+    order = _downstream_first(by_tap, clocks)
+    links: list[_Link] = []
+    fed: set[int] = set()
+    taken: set[int] = set()
+    for stages in (STAGES, LATE_STAGES):
+        for down, up in combinations(order, 2):
+            for slack, (need, match) in product(SLACKS, stages):
+                downs = [side for side in by_tap[down] if id(side) not in fed]
+                ups = [side for side in by_tap[up] if id(side) not in taken]
+                for link in _stage(ups, downs, need, match, slack, clocks):
+                    links.append(link)
+                    fed.add(id(link.down))
+                    taken.add(id(link.up))
+    return links
+
+
+def _stage(
+    ups: Sequence[_Side], downs: Sequence[_Side], need: Need, match: Match, slack: int, clocks: Clocks
+) -> list[_Link]:
+    """Pairs between two taps at one level of sureness."""
+    if not ups or not downs:
+        return []
+    candidates: dict[int, list[_Side]] = {}
+    by_id = {id(side): side for side in (*ups, *downs)}
+    dear = 0
+    for down, nominees in _nominees(ups, downs, need, match):
+        if match in (Match.SIMILAR, Match.TEXT) and (dear := dear + len(nominees)) > DEAR_PAIRS:
+            break
+        fit = [up for up in nominees if _fits(up, down, match, clocks.error(up.trace, down.trace) + slack)]
+        if fit:
+            candidates[id(down)] = fit
+    return [
+        _Link(up, down, match, _least(up, down, match), others, why)
+        for up, down, others, why in _settled(candidates, by_id, match)
+    ]
+
+
+def _fits(up: _Side, down: _Side, match: Match, error: int) -> bool:
+    return _possible(up, down, match, error) and _agrees(up, down, match)
+
+
+def _nominees(
+    ups: Sequence[_Side], downs: Sequence[_Side], need: Need, match: Match
+) -> Iterator[tuple[_Side, Sequence[_Side]]]:
+    """For every downstream trace the upstream ones worth a look, found by an index where there is one."""
+    index: dict[Hashable, list[_Side]] = defaultdict(list)
+    for up in ups:
+        for label in _labels(up, need, match):
+            index[label].append(up)
+    for down in downs:
+        found = {id(up): up for label in _labels(down, need, match) for up in index.get(label, ())}
+        if found:
+            yield down, list(found.values())
+
+
+def _labels(side: _Side, need: Need, match: Match) -> list[Hashable]:
+    """What two traces must share to be compared at all at this stage."""
+    common: list[Hashable] = [None]
+    if need == Need.IDS:
+        common = list(side.ids)
+    elif need == Need.KEY:
+        common = [side.key] if side.key is not None else []
+    if match == Match.EQUAL:
+        return [(label, side.digest) for label in common] if side.digest else []
+    if need == Need.NOTHING and match == Match.PREFIX:
+        blocks = side.seen.blocks
+        return [blocks.raw(0)] if len(blocks) else []
+    if match == Match.TEXT:
+        return common if side.text.text else []
+    return common
+
+
+def _settled(
+    candidates: dict[int, list[_Side]], by_id: dict[int, _Side], match: Match
+) -> Iterator[tuple[_Side, _Side, tuple[_Side, ...], str]]:
+    """Pair what can be paired in one way only (down, up); the rest in order of time, marked with its others.
+
+    A bipartite graph with one perfect matching always has a node with one neighbour, so taking such nodes
+    again and again finds the one way, if there is one.
+    """
+    open_ups = {down: {id(up) for up in ups} for down, ups in candidates.items()}
+    seekers: dict[int, set[int]] = defaultdict(set)
+    for down, ups in open_ups.items():
+        for up in ups:
+            seekers[up].add(down)
+    queue = list(open_ups)
+    while queue:
+        down = queue.pop()
+        found = _only(down, open_ups, seekers, by_id, match)
+        if found is not None:
+            queue += _take(down, found, open_ups, seekers)
+            yield by_id[found], by_id[down], (), ""
+    yield from _in_time_order(open_ups, seekers, by_id)
+
+
+def _only(
+    down: int,
+    open_ups: dict[int, set[int]],
+    seekers: dict[int, set[int]],
+    by_id: dict[int, _Side],
+    match: Match,
+) -> int | None:
+    """The one upstream trace that can have fed `down`, if there is but one."""
+    ups = open_ups.get(down, set())
+    if len(ups) == 1:
+        up = next(iter(ups))
+        rivals = [rival for rival in seekers[up] if len(open_ups.get(rival, ())) == 1]
+        return up if len(rivals) == 1 else None
+    exclusive = [up for up in ups if len(seekers[up]) == 1]
+    if match == Match.EQUAL and len(exclusive) == 1:
+        return exclusive[0]
+    if len(exclusive) == len(ups) > 1:
+        return _last_attempt([by_id[up] for up in ups])
+    return None
+
+
+def _last_attempt(ups: list[_Side]) -> int | None:
+    """Of several attempts one after the other the last one; None where they ran side by side."""
+    ups = sorted(ups, key=lambda up: up.begin)
+    one_by_one = all(a.end <= b.begin for a, b in pairwise(ups))
+    return id(ups[-1]) if one_by_one else None
+
+
+def _take(down: int, up: int, open_ups: dict[int, set[int]], seekers: dict[int, set[int]]) -> list[int]:
+    """Take a pair out of the graph; return the downstream traces whose choice has become smaller."""
+    touched = list(seekers.pop(up, ()))
+    for other in open_ups.pop(down, set()):
+        if other != up:
+            seekers[other].discard(down)
+            touched += seekers[other]
+    for rival in touched:
+        if rival in open_ups:
+            open_ups[rival].discard(up)
+    return [rival for rival in set(touched) if rival in open_ups]
+
+
+def _in_time_order(
+    open_ups: dict[int, set[int]], seekers: dict[int, set[int]], by_id: dict[int, _Side]
+) -> Iterator[tuple[_Side, _Side, tuple[_Side, ...], str]]:
+    """Pair what is left, the first request with the first: possible, not proved."""
+    for down in sorted((d for d in open_ups if open_ups[d]), key=lambda down: by_id[down].begin):
+        ups = sorted((by_id[up] for up in open_ups[down]), key=lambda up: up.begin)
+        free = [up for up in ups if id(up) in seekers]
+        if not free:
+            continue
+        seekers.pop(id(free[0]))
+        others = tuple(islice((up for up in ups if up is not free[0]), VOTES))
+        yield free[0], by_id[down], others or (free[0],), _ambiguity(ups, by_id[down])
+
+
+def _ambiguity(ups: Sequence[_Side], down: _Side) -> str:
+    if len(ups) == 1:
+        return "several requests side by side fit the same upstream request"
+    return (
+        f"{len(ups)} like requests ran side by side at {ups[0].trace.tap}, and bytes and times fit more "
+        f"than one of them"
+    )
+
+
+# --- taps --------------------------------------------------------------------------------------------
+
+
+def _downstream_first(by_tap: dict[str, list[_Side]], clocks: Clocks) -> list[str]:
+    """The taps in order, the one nearest the client first, by causality: a tap is downstream of more taps."""
+    score = dict.fromkeys(by_tap, 0)
+    for a, b in combinations(by_tap, 2):
+        votes = _votes(by_tap[a], by_tap[b], clocks)
+        score[a] += (votes > 0) - (votes < 0)
+        score[b] += (votes < 0) - (votes > 0)
+    return sorted(by_tap, key=lambda tap: -score[tap])
+
+
+def _votes(a: Sequence[_Side], b: Sequence[_Side], clocks: Clocks) -> int:
+    """Over 0 where tap `a` is downstream of tap `b`: asked of like traces, else of any."""
+    for labels in _KINDS:
+        index: dict[Hashable, tuple[list[_Side], list[_Side]]] = defaultdict(lambda: ([], []))
+        for which, sides in enumerate((a, b)):
+            for side in sides:
+                for label in labels(side):
+                    index[label][which].append(side)
+        total = sum(
+            _vote(x, y, clocks)
+            for ours, theirs in index.values()
+            for x, y in product(ours[:VOTES], theirs[:VOTES])
+        )
+        if total:
+            return total
+    return 0
+
+
+_KINDS: tuple[Callable[[_Side], Iterable[Hashable]], ...] = (
+    lambda side: side.ids,
+    lambda side: [label for label in (side.key, side.digest) if label],
+    lambda side: [None],
+)
+
+
+def _vote(x: _Side, y: _Side, clocks: Clocks) -> int:
+    """1 where x can only be downstream of y, -1 where only upstream, 0 where neither or both."""
+    error = clocks.error(x.trace, y.trace)
+    inside, outside = _nested(y, x, error), _nested(x, y, error)
+    if inside != outside:
+        return 1 if inside else -1
+    if not inside or x.head is None or y.head is None:
+        return 0
+    # Two clocks that are not bound yet: who waited longer for the response is further from the origin.
+    waited = (x.head - x.begin) - (y.head - y.begin)
+    return (waited > 0) - (waited < 0)
+
+
+# --- streams -----------------------------------------------------------------------------------------
+
+
+def _assembled(sides: Sequence[_Side], links: Sequence[_Link], clocks: Clocks) -> list[Stream]:
+    """Chains of links, from the trace nearest the client up."""
+    upward = {id(link.down): link for link in links}
+    fed = {id(link.up) for link in links}
+    attempts = _Attempts(links)
+    heads = sorted((side for side in sides if id(side) not in fed), key=lambda side: side.begin)
+    return [_stream(head, upward, clocks, attempts) for head in heads]
+
+
+def _stream(head: _Side, upward: dict[int, _Link], clocks: Clocks, attempts: _Attempts) -> Stream:
+    chain: list[_Link] = []
+    side = head
+    while id(side) in upward:
+        chain.append(upward[id(side)])
+        side = chain[-1].up
+    chain.reverse()
+    members = [link.up for link in chain] + [head]
+    errors = [clocks.error(link.up.trace, link.down.trace) for link in chain]
+    whys = [link.why for link in chain if link.why]
+    return Stream(
+        id=head.trace.header.id,
+        traces=tuple(member.trace for member in members),
+        offsets=tuple(member.zero - head.begin for member in members),
+        uncertainty_ms=max(errors, default=0) / MS,
+        ambiguous=bool(whys),
+        reason="; ".join(whys) or ("" if chain else attempts.reason(head)),
+        matches=tuple(link.match for link in chain),
+        others=tuple(tuple(other.seen for other in link.others) for link in chain),
+        seen=tuple(member.seen for member in members),
+    )
+
+
+class _Attempts:
+    """Knows which lone traces are earlier attempts of a request that was answered in the end."""
+
+    def __init__(self, links: Sequence[_Link]) -> None:
+        self._by_key: dict[Hashable, list[_Link]] = defaultdict(list)
+        for link in links:
+            self._by_key[link.up.trace.tap, link.up.key].append(link)
+
+    def reason(self, side: _Side) -> str:
+        """Why this trace stands alone, where that is known."""
+        for link in self._by_key.get((side.trace.tap, side.key), ()):
+            if link.down.begin <= side.begin <= link.up.begin and side.end <= link.up.begin:
+                return f"an earlier attempt; {link.up.trace.header.id} answered the request"
+        return ""

@@ -1,0 +1,623 @@
+"""The verdict on one hop: what lies between two adjacent taps of one stream.
+
+Contract: "the verdict" in the design. Blocks are aligned by byte offset (`sse_tap.alignment`), a block's
+delay is its time at the downstream tap less its time at the upstream tap, its hold what of the delay is
+over the hop's baseline. A verdict blames a hop only with proof: what the taps' own lag, a loss of the
+recorder, the error of two clocks, a slow client or a busy machine can explain is never a hop's fault.
+Pure functions; times are ns on the downstream trace's clock unless a name ends in `_ms`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from operator import sub
+from typing import NamedTuple
+
+from sse_tap.alignment import Alignment, Relation, align, common_prefix, contiguous
+from sse_tap.content import text_of
+from sse_tap.timing import Blocks, Kind, Seen, percentile
+from sse_tap.trace import Lag, Trace
+
+MS = 1_000_000
+MIN_HOLD = 20 * MS
+TOGETHER = 2 * MS  # blocks this near to the first of them arrived together, if not in one read
+
+# What it takes to blame a hop. A machine that is busy for a moment wakes any process 20 to 100 ms late and
+# merges two blocks: that is one stall and no buffer. A buffer holds long (LONG times the limit), or again and
+# again (TIMES clusters, SHARE of the blocks, together LONG times the limit), or it holds most of a short
+# stream well over the limit (MOST of the blocks, WELL times the limit).
+LONG, WELL = 10, 3
+TIMES, SHARE, MOST = 3, 0.10, 0.5
+# ... and in each case more than the taps themselves ran late: lag shows how late this machine wakes them.
+OVER_LAG = 2
+# The clocks of two machines drift apart: crystals are within 50 ppm, and both may err.
+DRIFT_PPM = 100
+# A rewriting hop works on the text (it batches tokens, it runs tools), so its limit is wider.
+TEXT_WIDER = 3
+TEXT_SHARE = 0.5  # of a text must be the same for two streams to carry the same
+
+
+class Verdict(StrEnum):
+    """What a hop did to a stream (contract: the verdict)."""
+
+    CLEAN = "clean"
+    COALESCES = "coalesces"
+    DELAYS = "delays"
+    DROPS = "drops"
+    ALTERS = "alters"
+    SLOW_CLIENT = "slow-client"
+    INCONCLUSIVE = "inconclusive"
+
+
+FLAGGED = frozenset({Verdict.COALESCES, Verdict.DELAYS, Verdict.DROPS, Verdict.ALTERS})
+
+
+class Tail(StrEnum):
+    """Why blocks after the last aligned one are missing downstream."""
+
+    NONE = "none"
+    DROPPED = "dropped"
+    IN_FLIGHT = "in-flight"  # the client went away, or the tap was stopped, before they could arrive
+    BROKEN = "broken"  # the origin broke off, and what was on its way went with it
+    UNKNOWN = "unknown"  # a trace was cut off, or lost records: nobody knows
+
+
+class Group(NamedTuple):
+    """A coalesced group: aligned pairs `first` to `last` arrived together.
+
+    `left`, `left_last`: when its first and last block left the upstream tap; `arrived`: when it
+    reached the downstream tap (ns on the downstream trace's clock). `slow`: a client that did not
+    take the bytes explains it.
+    """
+
+    first: int
+    last: int
+    left: int
+    left_last: int
+    arrived: int
+    slow: bool = False
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks arrived together."""
+        return self.last - self.first + 1
+
+    @property
+    def apart(self) -> int:
+        """How far apart (ns) its first and last block left the upstream tap."""
+        return self.left_last - self.left
+
+
+@dataclass(frozen=True, slots=True)
+class ClockShift:
+    """How the upstream trace's times become the downstream trace's: add `ns`, which may err by `error`."""
+
+    ns: int = 0
+    error: int = 0
+
+
+SAME_CLOCK = ClockShift()
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Aligned blocks in columns: block indices, times on the downstream clock, the read they came in."""
+
+    up: Sequence[int]
+    down: Sequence[int]
+    left: array[int]
+    came: array[int]
+    reads: array[int]
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was held, summed up: clusters of blocks, blocks, ns in all, ns at worst."""
+
+    clusters: int = 0
+    blocks: int = 0
+    total: int = 0
+    worst: int = 0
+
+    def add(self, blocks: int, ns: int) -> None:
+        """Count one cluster."""
+        self.clusters += 1
+        self.blocks += blocks
+        self.total += ns
+        self.worst = max(self.worst, ns)
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.clusters + other.clusters,
+            self.blocks + other.blocks,
+            self.total + other.total,
+            max(self.worst, other.worst),
+        )
+
+
+@dataclass(slots=True)
+class Survey:
+    """What was held: coalesced groups, and tallies of the groups and of what was held without merging.
+
+    `merged` weighs a group by how far apart its blocks had left; `alone` weighs by the hold. `slow_*` are
+    those a slow client explains; `lagged` those the downstream tap's own lag explains.
+    """
+
+    groups: list[Group] = field(default_factory=list)
+    merged: Tally = field(default_factory=Tally)
+    alone: Tally = field(default_factory=Tally)
+    slow_merged: Tally = field(default_factory=Tally)
+    slow_alone: Tally = field(default_factory=Tally)
+    lagged: Tally = field(default_factory=Tally)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything measured about a hop before anything is judged (ns).
+
+    `limit`: the least hold that counts. `hidden`: a constant delay up to this could hide in the error of
+    two clocks. `in_flight`: blocks over the limit that had not arrived when the client went away, and
+    `in_flight_hold` how long the first of them had been held by then.
+    """
+
+    up: Seen
+    down: Seen
+    clock: ClockShift
+    limit: int
+    alignment: Alignment
+    pairs: Pairs
+    baseline: int
+    holds: array[int]
+    survey: Survey
+    tail: Tail
+    hidden: int
+    in_flight: int = 0
+    in_flight_hold: int = 0
+    kind: str = "bytes"
+
+
+@dataclass(frozen=True)
+class Hop:
+    """The verdict on one hop, with its figures.
+
+    `kind`: "bytes", or "text" where only the text could be compared. `blocks`: of the upstream tap.
+    `groups`: the coalesced groups that count. `comments_late` and `comments_merged`: comments over the
+    limit and in groups. `in_flight_blocks`: sent, and not there when the client went away. `why`: in a
+    few words, what the verdict rests on where it is no hold. Figures are None where nothing was aligned.
+    """
+
+    upstream: str
+    downstream: str
+    verdict: Verdict
+    kind: str
+    why: str
+    blocks: int
+    coalesced_blocks: int
+    groups: tuple[Group, ...]
+    baseline_ms: float | None
+    hold_p50_ms: float | None
+    hold_p95_ms: float | None
+    hold_max_ms: float | None
+    blocks_lost: int
+    bytes_lost: int
+    comments_lost: int
+    comments_late: int
+    comments_merged: int
+    in_flight_blocks: int
+    uncertainty_ms: float
+    measured: Measured
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the hop did something to the stream."""
+        return self.verdict in FLAGGED
+
+
+def judge(up: Seen, down: Seen, clock: ClockShift = SAME_CLOCK, *, min_hold: int = MIN_HOLD) -> Hop:
+    """The verdict on the hop between two adjacent taps of one stream, by the bytes (`min_hold`: ns)."""
+    return decide(measure(up, down, clock, min_hold=min_hold))
+
+
+def judge_text(up: Seen, down: Seen, clock: ClockShift = SAME_CLOCK, *, min_hold: int = MIN_HOLD) -> Hop:
+    """The weaker verdict on a hop that rewrites the stream: by the text both sides carry."""
+    return decide(measure_text(up, down, clock, min_hold=min_hold))
+
+
+# --- measuring ---------------------------------------------------------------------------------------
+
+
+def measure(up: Seen, down: Seen, clock: ClockShift, *, min_hold: int = MIN_HOLD) -> Measured:
+    """Align two taps' blocks by their bytes and measure every hold."""
+    known = contiguous(up.trace, up.blocks), contiguous(down.trace, down.blocks)
+    found = align(up.blocks, down.blocks, *known)
+    left = _shifted(_picked(up.blocks.times, found.up), clock.ns)
+    came, reads = _picked(down.blocks.times, found.down), _picked(down.blocks.reads, found.down)
+    return _measured(up, down, clock, min_hold, found, Pairs(found.up, found.down, left, came, reads))
+
+
+def _picked(column: array[int], indices: Sequence[int]) -> array[int]:
+    if isinstance(indices, range):
+        return column[: len(indices)]
+    return array("q", map(column.__getitem__, indices))
+
+
+def _shifted(times: array[int], ns: int) -> array[int]:
+    return array("q", [t + ns for t in times]) if ns else times
+
+
+def _measured(
+    up: Seen,
+    down: Seen,
+    clock: ClockShift,
+    min_hold: int,
+    found: Alignment,
+    pairs: Pairs,
+    kind: str = "bytes",
+) -> Measured:
+    limit = min_hold + _drift(clock, pairs)
+    delays = array("q", map(sub, pairs.came, pairs.left))
+    baseline, hidden = _baseline(up.trace, down.trace, clock, delays, pairs)
+    holds = array("q", [delay - baseline for delay in delays])
+    tail = _tail(up.trace, down.trace, found)
+    in_flight, longest = (
+        _in_flight(up, down, clock, found, baseline, limit) if tail == Tail.IN_FLIGHT else (0, 0)
+    )
+    return Measured(
+        up=up,
+        down=down,
+        clock=clock,
+        limit=limit,
+        alignment=found,
+        pairs=pairs,
+        baseline=baseline,
+        holds=holds,
+        survey=_survey(pairs, holds, limit, Lags(down.trace.lags), SlowClient(down)),
+        tail=tail,
+        hidden=hidden,
+        in_flight=in_flight,
+        in_flight_hold=longest,
+        kind=kind,
+    )
+
+
+def _drift(clock: ClockShift, pairs: Pairs) -> int:
+    """How far two machines' clocks may part while the stream runs; 0 on one clock."""
+    if not clock.error or not len(pairs):
+        return 0
+    return (pairs.came[-1] - pairs.came[0]) * DRIFT_PPM // 1_000_000
+
+
+def _baseline(up: Trace, down: Trace, clock: ClockShift, delays: array[int], pairs: Pairs) -> tuple[int, int]:
+    """The hop's transit time when it holds nothing back, and what of it the clocks' error could hide.
+
+    The least of the low end of the block delays, the headers' transit and the request's transit. An
+    error of the clocks shifts the first two alike and the request's the other way, so against the
+    request a constant delay is proved only beyond twice the error.
+    """
+    with_blocks = [_low_end(delays, pairs, Lags(up.lags, -clock.ns))] if delays else []
+    if up.response and down.response:
+        with_blocks.append(down.response.t - up.response.t - clock.ns)
+    low = min(with_blocks, default=0)
+    if up.request is None or down.request is None:
+        return low, 0
+    request = up.request.t + clock.ns - down.request.t
+    sure = request + 2 * clock.error
+    hidden = max(0, min(low, sure) - request + 2 * clock.error) if clock.error else 0
+    return min(low, sure), hidden
+
+
+def _low_end(delays: array[int], pairs: Pairs, up_lags: Lags) -> int:
+    """The least delay, without blocks that the upstream tap itself may have stamped late."""
+    if not up_lags:
+        return min(delays)
+    sound = [delay for delay, left in zip(delays, pairs.left, strict=True) if not up_lags.at(left)]
+    return min(sound or delays)
+
+
+class Lags:
+    """When a tap ran late, to be asked by how much it may have stamped a time late (ns)."""
+
+    def __init__(self, lags: Sequence[Lag], shift: int = 0) -> None:
+        ordered = sorted((lag.t - shift, int(lag.ms * MS)) for lag in lags)
+        self._times = [t for t, _ in ordered]
+        self._sizes = [ns for _, ns in ordered]
+        self._longest = max(self._sizes, default=0)
+        self._to = MS  # a chunk stamped just after the lag was noticed had waited too
+
+    def __bool__(self) -> bool:
+        return bool(self._times)
+
+    def at(self, t: int) -> int:
+        """By how much (ns) a stamp of time `t` may be late: the longest lag whose span holds it."""
+        at, worst = bisect_left(self._times, t - self._to), 0
+        while at < len(self._times) and self._times[at] - self._longest <= t:
+            if self._times[at] - self._sizes[at] <= t:
+                worst = max(worst, self._sizes[at])
+            at += 1
+        return worst
+
+
+class SlowClient:
+    """Whether bytes waited at the downstream tap for the client to take them.
+
+    A client that does not read fills the tap's buffer, the tap stops reading from the hop, and what
+    comes then comes merged: so bytes were queued both when the chunk before was handed on and when
+    this one was. A burst that queues for a moment does not count.
+    """
+
+    def __init__(self, down: Seen) -> None:
+        self._queued = down.trace.chunks.queued
+        self._chunks = down.blocks.chunks
+        self._any = any(self._queued)
+
+    def explains(self, block: int) -> bool:
+        """Whether this downstream block came late because the client was slow."""
+        if not self._any:
+            return False
+        chunk = self._chunks[block]
+        return chunk > 0 and self._queued[chunk] > 0 and self._queued[chunk - 1] > 0
+
+
+def _clusters(pairs: Pairs) -> Iterator[tuple[int, int]]:
+    """Runs (first, last) of pairs that came in one read or within 2 ms of the first of them."""
+    came, reads, start = pairs.came, pairs.reads, 0
+    until = came[0] + TOGETHER if came else 0
+    for k in range(1, len(came)):
+        if came[k] > until and reads[k] != reads[k - 1]:
+            yield start, k - 1
+            start, until = k, came[k] + TOGETHER
+    if came:
+        yield start, len(came) - 1
+
+
+def _survey(pairs: Pairs, holds: array[int], limit: int, lags: Lags, slow: SlowClient) -> Survey:
+    """Find what was held and sort it by what explains it."""
+    found = Survey()
+    for first, last in _clusters(pairs):
+        if holds[first] < limit:
+            continue
+        late = lags.at(pairs.came[first]) if lags else 0
+        if holds[first] - late < limit:
+            found.lagged.add(last - first + 1, holds[first])
+            continue
+        waited = slow.explains(pairs.down[first])
+        apart = pairs.left[last] - pairs.left[first]
+        if apart - late >= limit:
+            found.groups.append(
+                Group(first, last, pairs.left[first], pairs.left[last], pairs.came[first], waited)
+            )
+            (found.slow_merged if waited else found.merged).add(last - first + 1, apart - late)
+        else:
+            (found.slow_alone if waited else found.alone).add(last - first + 1, holds[first] - late)
+    return found
+
+
+def _tail(up: Trace, down: Trace, found: Alignment) -> Tail:
+    """Why the end of the upstream body is missing downstream."""
+    if not found.cut and not found.bytes_cut:
+        return Tail.NONE
+    if down.end is None or down.lost or down.end.reason == "protocol-error":
+        return Tail.UNKNOWN
+    if down.end.reason in ("client-aborted", "upstream-timeout", "tap-stopped"):
+        return Tail.IN_FLIGHT
+    if down.end.reason != "complete" and up.end is not None and up.end.reason.startswith("upstream-"):
+        return Tail.BROKEN
+    return Tail.DROPPED
+
+
+def _in_flight(
+    up: Seen, down: Seen, clock: ClockShift, found: Alignment, baseline: int, limit: int
+) -> tuple[int, int]:
+    """How many blocks were kept back over the limit when the client went away, and for how long at least."""
+    end = down.trace.end
+    if end is None:
+        return 0, 0
+    gone = end.t if end.client_closed_t is None else min(end.t, end.client_closed_t)
+    first = found.up[-1] + 1 if found.up else 0
+    until = gone - clock.ns - baseline - clock.error
+    count = bisect_left(up.blocks.times, until - limit, first) - first
+    return count, (until - up.blocks.times[first] if count else 0)
+
+
+# --- judging -----------------------------------------------------------------------------------------
+
+
+def proven(tally: Tally, blocks: int, limit: int, lag: Tally) -> bool:
+    """Whether what was held is more than one stall of a busy machine, and more than the taps' own lag."""
+    if not tally.clusters:
+        return False
+    if lag.clusters and tally.worst < OVER_LAG * lag.worst and tally.total < OVER_LAG * lag.total:
+        return False
+    share = tally.blocks / max(blocks, 1)
+    return (
+        tally.worst >= LONG * limit
+        or (tally.clusters >= TIMES and share >= SHARE and tally.total >= LONG * limit)
+        or (share >= MOST and tally.worst >= WELL * limit)
+    )
+
+
+def decide(m: Measured) -> Hop:
+    """The verdict, by what was measured."""
+    verdict, why = _verdict(m)
+    slow = verdict == Verdict.SLOW_CLIENT
+    groups = tuple(group for group in m.survey.groups if group.slow == slow)
+    holds = sorted(m.holds)
+    dropped = [*m.alignment.missing, *_dropped_tail(m)]
+    shapes = m.up.blocks.shapes
+    return Hop(
+        upstream=m.up.trace.tap,
+        downstream=m.down.trace.tap,
+        verdict=verdict,
+        kind=m.kind,
+        why=why,
+        blocks=len(m.up.blocks),
+        coalesced_blocks=sum(group.blocks for group in groups),
+        groups=groups,
+        baseline_ms=m.baseline / MS if holds else None,
+        hold_p50_ms=percentile(holds, 0.50) / MS if holds else None,
+        hold_p95_ms=percentile(holds, 0.95) / MS if holds else None,
+        hold_max_ms=holds[-1] / MS if holds else None,
+        blocks_lost=len(dropped),
+        bytes_lost=m.alignment.bytes_missing + (m.alignment.bytes_cut if m.tail == Tail.DROPPED else 0),
+        comments_lost=sum(shapes[i] == Kind.COMMENT for i in dropped),
+        comments_late=_comments(m, (k for k, hold in enumerate(m.holds) if hold >= m.limit)),
+        comments_merged=_comments(m, (k for group in groups for k in range(group.first, group.last + 1))),
+        in_flight_blocks=m.in_flight,
+        uncertainty_ms=m.clock.error / MS,
+        measured=m,
+    )
+
+
+def _dropped_tail(m: Measured) -> range:
+    if m.tail != Tail.DROPPED:
+        return range(0)
+    first = m.alignment.up[-1] + 1 if m.alignment.up else 0
+    return range(first, first + m.alignment.cut)
+
+
+def _comments(m: Measured, pairs: Iterator[int]) -> int:
+    shapes = m.up.blocks.shapes
+    if Kind.COMMENT not in shapes:
+        return 0
+    return sum(shapes[m.pairs.up[k]] == Kind.COMMENT for k in pairs)
+
+
+def _verdict(m: Measured) -> tuple[Verdict, str]:
+    """The verdict and, where no hold is behind it, what is."""
+    unreadable = [*m.up.blocks.problems, *m.down.blocks.problems]
+    if unreadable and not _lossy(m):
+        return Verdict.INCONCLUSIVE, unreadable[0]
+    if m.kind == "bytes":
+        changed = _changed(m)
+        if changed:
+            return changed
+    return _held(m) or _unseen(m) or (Verdict.CLEAN, "")
+
+
+def _lossy(m: Measured) -> bool:
+    return bool(m.up.trace.lost or m.down.trace.lost)
+
+
+def _changed(m: Measured) -> tuple[Verdict, str] | None:
+    """Bytes that never came out, or came out different."""
+    found = m.alignment
+    if found.relation == Relation.CHANGED:
+        return Verdict.ALTERS, f"the bodies differ from byte {found.differs_at} on"
+    if found.relation == Relation.LONG and _whole(m.up.trace):
+        return Verdict.ALTERS, "bytes came out that had not gone in"
+    if found.relation == Relation.THINNED and found.missing:
+        return Verdict.DROPS, "blocks never came out"
+    if m.tail == Tail.DROPPED:
+        return Verdict.DROPS, "the end of the stream never came out"
+    return None
+
+
+def _whole(trace: Trace) -> bool:
+    """Whether a trace holds everything that passed until the stream's own end."""
+    return (
+        trace.end is not None and not trace.lost and trace.end.reason not in ("tap-stopped", "protocol-error")
+    )
+
+
+def _held(m: Measured) -> tuple[Verdict, str] | None:
+    """Blocks kept back: who is to blame, if anybody can be proved to be."""
+    survey, blocks = m.survey, len(m.pairs) + m.in_flight
+    alone = survey.alone + Tally(bool(m.in_flight), m.in_flight, m.in_flight_hold, m.in_flight_hold)
+    lag = _lag(m)
+    if proven(survey.merged, blocks, m.limit, lag):
+        return Verdict.COALESCES, ""
+    if proven(survey.merged + alone, blocks, m.limit, lag):
+        return (Verdict.DELAYS, "") if alone.clusters else (Verdict.COALESCES, "")
+    if proven(survey.slow_merged + survey.slow_alone, blocks, m.limit, lag):
+        return Verdict.SLOW_CLIENT, "the client did not take the bytes"
+    if lag.clusters and (survey.merged.clusters or alone.clusters or survey.lagged.clusters):
+        return Verdict.INCONCLUSIVE, f"the taps themselves ran up to {lag.worst / MS:.0f} ms late"
+    if survey.merged.clusters or alone.clusters:
+        return Verdict.INCONCLUSIVE, "too little was held to tell a buffer from a busy machine"
+    return None
+
+
+def _lag(m: Measured) -> Tally:
+    """How late both taps ran while the stream passed."""
+    tally = Tally()
+    for lag in {*m.up.trace.lags, *m.down.trace.lags}:
+        tally.add(0, int(lag.ms * MS))
+    return tally
+
+
+def _unseen(m: Measured) -> tuple[Verdict, str] | None:
+    """What the records do not show, where what they show is clean."""
+    if _lossy(m):
+        return Verdict.INCONCLUSIVE, "the recorder lost chunks; before that nothing was held"
+    if not len(m.pairs) and len(m.up.blocks) and m.tail == Tail.UNKNOWN:
+        return Verdict.INCONCLUSIVE, "a trace was cut off before a block had come"
+    if m.hidden >= 2 * m.limit:  # twice: an error of the clocks counts in both directions
+        return Verdict.INCONCLUSIVE, (
+            f"nothing was merged, but two clocks could hide a constant delay of up to {m.hidden / MS:.0f} ms"
+        )
+    return None
+
+
+# --- by the text alone -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The text a stream carries: every content block's index, and the text's length once it had come."""
+
+    text: str
+    blocks: array[int]
+    ends: array[int]
+
+
+def text_in(blocks: Blocks) -> Text:
+    """The model text of a stream, concatenated."""
+    parts: list[str] = []
+    where, ends, length = array("q"), array("q"), 0
+    for i in range(len(blocks)):
+        piece = text_of(blocks.data(i)) if blocks.shapes[i] in (Kind.EVENT, Kind.LINE) else None
+        if piece:
+            parts.append(piece)
+            length += len(piece)
+            where.append(i)
+            ends.append(length)
+    return Text("".join(parts), where, ends)
+
+
+def text_share(up: Text, down: Text) -> float:
+    """How much of the upstream text the downstream text carries, 0 to 1, and from its beginning on."""
+    if not up.text or not down.text:
+        return 0.0
+    if up.text in down.text:
+        return 1.0
+    alike = common_prefix(up.text.encode("utf-32-le"), down.text.encode("utf-32-le")) // 4
+    return alike / max(len(up.text), 1)
+
+
+def measure_text(up: Seen, down: Seen, clock: ClockShift, *, min_hold: int = MIN_HOLD) -> Measured:
+    """Align two streams by the text they carry: a piece of text is there when its last character is.
+
+    Where the downstream text does not contain the upstream one, shares of progress are compared: the
+    weakest way, good enough to tell `nothing until the end` from `as it comes`.
+    """
+    sent, came = text_in(up.blocks), text_in(down.blocks)
+    start = came.text.find(sent.text)
+    scale = 1.0 if start >= 0 else len(came.text) / max(len(sent.text), 1)
+    ups, downs = [], []
+    for index, end in zip(sent.blocks, sent.ends, strict=True):
+        at = bisect_left(came.ends, min(round(max(start, 0) + end * scale), len(came.text)))
+        if at < len(came.blocks):
+            ups.append(index)
+            downs.append(came.blocks[at])
+    found = Alignment(Relation.SAME, ups, downs)
+    left = _shifted(_picked(up.blocks.times, ups), clock.ns)
+    times, reads = _picked(down.blocks.times, downs), _picked(down.blocks.reads, downs)
+    pairs = Pairs(ups, downs, left, times, reads)
+    return _measured(up, down, clock, TEXT_WIDER * min_hold, found, pairs, "text")

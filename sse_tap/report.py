@@ -1,0 +1,259 @@
+"""Recordings to report: every stream, every hop's verdict, cause and findings, and the report as JSON.
+
+The JSON is the design's contract ("the verdict"): keys may be added, not renamed. Pure functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sse_tap.causes import Cause, Clues, cause_of, clues_of
+from sse_tap.correlate import Match, Progress, Stream, streams_of
+from sse_tap.findings import Finding, findings_of
+from sse_tap.hops import MIN_HOLD, MS, Hop, Verdict, judge, judge_text
+from sse_tap.signature import Shape, ms, shape_of
+from sse_tap.text import plural
+from sse_tap.timing import DATA_KINDS, Kind, Seen, finish_of, first_ms, reads_of, silence_of, start_of
+
+VERSION = 1
+HEADERS_HELD = 100 * MS  # headers that wait longer than this for the first block are worth a word
+MOST_OTHERS = 3  # pairings tried before an ambiguous hop is judged
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A hop with everything said about it; `cause` is None for `clean` and `inconclusive`."""
+
+    hop: Hop
+    shape: Shape
+    clues: Clues
+    cause: Cause | None
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """One stream: its hops, upstream first, and its findings, by time since its first request."""
+
+    stream: Stream
+    hops: tuple[Judged, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def flagged(self) -> bool:
+        """Whether a hop did something to the stream."""
+        return any(judged.hop.flagged for judged in self.hops)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All streams of some recordings, earliest first."""
+
+    streams: tuple[StreamReport, ...]
+
+    @property
+    def flagged(self) -> bool:
+        """Whether any hop did something to any stream."""
+        return any(stream.flagged for stream in self.streams)
+
+
+def report_on(seen: Sequence[Seen], *, min_hold: int = MIN_HOLD, progress: Progress | None = None) -> Report:
+    """Judge every hop of every stream (`min_hold` in ns); `progress(done, of)` counts streams."""
+    streams = streams_of(seen)
+    found = []
+    for done, stream in enumerate(streams, 1):
+        found.append(report_stream(stream, min_hold=min_hold))
+        if progress:
+            progress(done, len(streams))
+    return Report(tuple(found))
+
+
+def report_stream(stream: Stream, *, min_hold: int = MIN_HOLD) -> StreamReport:
+    """Judge every hop of one stream."""
+    hops = tuple(judge_hop(stream, up, min_hold=min_hold) for up in range(len(stream.traces) - 1))
+    findings = sorted(_findings(stream, hops), key=lambda finding: finding.at_ms)
+    return StreamReport(stream, hops, tuple(findings))
+
+
+def judge_hop(stream: Stream, up: int, *, min_hold: int = MIN_HOLD) -> Judged:
+    """The verdict on the hop between traces `up` and `up + 1` of a stream, with its cause."""
+    judged = judge_text if stream.matches[up] == Match.TEXT else judge
+    hop = judged(stream.seen[up], stream.seen[up + 1], stream.clock(up), min_hold=min_hold)
+    others = stream.others[up][:MOST_OTHERS] if up < len(stream.others) else ()
+    for other in others:
+        if judged(other, stream.seen[up + 1], stream.clock(up), min_hold=min_hold).verdict != hop.verdict:
+            hop = replace(hop, verdict=Verdict.INCONCLUSIVE, why=f"ambiguous: {stream.reason}")
+            break
+    shape = shape_of(hop)
+    clues = clues_of(stream.traces[up], stream.traces[up + 1], shape.period_ms)
+    return Judged(hop, shape, clues, cause_of(hop.verdict, shape.signature, clues))
+
+
+# --- findings of a stream -------------------------------------------------------------------------------
+
+
+def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
+    """What each trace tells, once: the same fact seen by two taps is told by the one nearest its origin."""
+    told: set[tuple[str, str]] = set()
+    for seen, offset in zip(stream.seen, stream.offsets, strict=True):
+        shift = (offset + start_of(seen.trace)) / MS
+        for finding in findings_of(seen, alone=not hops or seen is stream.seen[0]):
+            if (finding.kind, finding.text) not in told:
+                told.add((finding.kind, finding.text))
+                yield replace(finding, at_ms=finding.at_ms + shift)
+    for up, judged in enumerate(hops):
+        yield from _hop_findings(stream, up, judged)
+    if stream.reason:
+        kind = "ambiguous" if stream.ambiguous else "attempt"
+        yield Finding(kind, "warning" if stream.ambiguous else "info", 0.0, stream.reason)
+
+
+def _hop_findings(stream: Stream, up: int, judged: Judged) -> Iterator[Finding]:
+    """What a hop did that is no verdict: headers and ends that wait, comments that were late or lost."""
+    hop, down = judged.hop, stream.traces[up + 1]
+    name, offset = f"{hop.upstream}→{hop.downstream}", stream.offsets[up + 1]
+    withheld = headers_withheld(hop)
+    if withheld is not None and down.response is not None:
+        cause = cause_of("", "headers-withheld", judged.clues)
+        text = f"{name} kept the response headers back for {ms(withheld)}, until the first byte of the body"
+        text += f": {cause.cause}. Remedy: {cause.remedy}" if cause else ""
+        yield Finding("headers-withheld", "warning", (down.response.t + offset) / MS, text, down.tap)
+    for kind, count, what in (
+        ("comments-lost", hop.comments_lost, "never came out of"),
+        ("comments-merged", hop.comments_merged, "came merged with other blocks out of"),
+        ("comments-late", hop.comments_late, "came late out of"),
+    ):
+        if count and hop.verdict not in (Verdict.CLEAN, Verdict.INCONCLUSIVE):
+            at = (start_of(down) + offset) / MS
+            yield Finding(kind, "warning", at, f"{plural(count, 'comment')} {what} {name}", down.tap)
+    yield from _ends(stream, up, name)
+
+
+def headers_withheld(hop: Hop) -> int | None:
+    """How long (ns) a hop kept the response headers back until it had body to send; None where it did not."""
+    up, down, m = hop.measured.up.trace, hop.measured.down.trace, hop.measured
+    if up.response is None or down.response is None or hop.kind != "bytes" or not len(down.chunks):
+        return None
+    held = down.response.t - up.response.t - m.clock.ns - m.baseline
+    with_body = down.chunks.times[0] - down.response.t <= 5 * MS
+    waited = bool(len(up.chunks)) and up.chunks.times[0] - up.response.t >= HEADERS_HELD
+    return held if with_body and waited and held >= HEADERS_HELD else None
+
+
+def _ends(stream: Stream, up: int, name: str) -> Iterator[Finding]:
+    """A clean end that came out as a broken one, and an end that waited."""
+    before, after = stream.traces[up].end, stream.traces[up + 1].end
+    if before is None or after is None or before.reason != "complete":
+        return
+    t = after.t + stream.offsets[up + 1]
+    if after.reason in ("upstream-reset", "protocol-error"):
+        text = f"the stream ended well before {name} and was broken off after it"
+        yield Finding("end-broken", "warning", t / MS, text, stream.traces[up + 1].tap)
+    late = t - before.t - stream.offsets[up]
+    last = stream.traces[up + 1].chunks.times
+    waited = after.t - last[-1] if last else 0
+    if after.reason == "complete" and min(late, waited) >= 1000 * MS:
+        text = f"{name} kept the end of the stream back for {ms(min(late, waited))} after its last byte"
+        yield Finding("end-withheld", "info", t / MS, text, stream.traces[up + 1].tap)
+
+
+# --- as JSON --------------------------------------------------------------------------------------------
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report by the contract of `hops --json`."""
+    return {
+        "version": VERSION,
+        "flagged": report.flagged,
+        "streams": [_stream_json(stream) for stream in report.streams],
+    }
+
+
+def _stream_json(report: StreamReport) -> dict[str, Any]:
+    stream = report.stream
+    request = stream.traces[-1].request
+    return {
+        "id": stream.id,
+        "method": request.method if request else None,
+        "url": request.url if request else None,
+        "flagged": report.flagged,
+        "ambiguous": stream.ambiguous,
+        "reason": stream.reason,
+        "uncertainty_ms": _rounded(stream.uncertainty_ms),
+        "taps": [tap_json(seen) for seen in stream.seen],
+        "hops": [hop_json(judged) for judged in report.hops],
+        "findings": [_finding_json(finding) for finding in report.findings],
+    }
+
+
+def tap_json(seen: Seen) -> dict[str, Any]:
+    """The figures of one tap's trace."""
+    trace, blocks = seen.trace, seen.blocks
+    begin = start_of(trace)
+    return {
+        "name": trace.tap,
+        "trace": trace.source or trace.header.id,
+        "id": trace.header.id,
+        "chunks": len(trace.chunks),
+        "reads": reads_of(trace),
+        "blocks": len(blocks),
+        "comments": blocks.shapes.count(Kind.COMMENT),
+        "bytes": trace.chunks.nbytes,
+        "status": trace.response.status if trace.response else None,
+        "ttfb_ms": _rounded((trace.response.t - begin) / MS if trace.response else None),
+        "ttfe_ms": _rounded(first_ms(blocks, blocks.shapes, DATA_KINDS, begin)),
+        "duration_ms": _rounded((finish_of(trace) - begin) / MS),
+        "longest_silence_ms": _rounded(silence_of(trace)[0] / MS),
+        "end": trace.end.reason if trace.end else "",
+    }
+
+
+def hop_json(judged: Judged) -> dict[str, Any]:
+    """One hop by the contract, and what was added to it."""
+    hop, shape, cause = judged.hop, judged.shape, judged.cause
+    return {
+        "upstream": hop.upstream,
+        "downstream": hop.downstream,
+        "verdict": str(hop.verdict),
+        "kind": hop.kind,
+        "blocks": hop.blocks,
+        "coalesced_blocks": hop.coalesced_blocks,
+        "groups": len(hop.groups),
+        "in_flight_blocks": hop.in_flight_blocks,
+        "baseline_ms": _rounded(hop.baseline_ms),
+        "hold_ms": {
+            "p50": _rounded(hop.hold_p50_ms),
+            "p95": _rounded(hop.hold_p95_ms),
+            "max": _rounded(hop.hold_max_ms),
+        },
+        "uncertainty_ms": _rounded(hop.uncertainty_ms),
+        "blocks_lost": hop.blocks_lost,
+        "bytes_lost": hop.bytes_lost,
+        "comments_lost": hop.comments_lost,
+        "comments_late": hop.comments_late,
+        "comments_merged": hop.comments_merged,
+        "signature": shape.signature,
+        "period_ms": _rounded(shape.period_ms),
+        "buffer_bytes": shape.size,
+        "evidence": shape.evidence,
+        "product": judged.clues.product,
+        "cause": cause.cause if cause else "",
+        "remedy": cause.remedy if cause else "",
+        "snippet": {"product": cause.product, "text": cause.snippet} if cause and cause.snippet else None,
+    }
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    return {
+        "kind": finding.kind,
+        "severity": finding.severity,
+        "at_ms": _rounded(finding.at_ms),
+        "text": finding.text,
+        "tap": finding.tap,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    """Milliseconds to the microsecond; None stays None."""
+    return None if value is None else round(value, 3)
