@@ -1,0 +1,118 @@
+"""curl commands: the recorded requests, to be sent again by hand."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
+
+from sse_tap.redact import REDACTED
+from sse_tap.text import visible
+from sse_tap.trace import Headers, Request, Trace, header_value
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# curl makes these itself, or they belong to the recorded connection.
+_OWN = frozenset(
+    {"content-length", "connection", "transfer-encoding", "expect", "keep-alive", "te", "upgrade"}
+)
+_VERSIONS = {"HTTP/1.0": "--http1.0", "HTTP/1.1": "--http1.1", "HTTP/2.0": "--http2", "HTTP/3.0": "--http3"}
+
+
+def write(traces: Sequence[Trace]) -> str:
+    """A command for each trace with a request.
+
+    Secrets are not in a trace: a redacted header becomes a variable of the environment, e.g.
+    `$AUTHORIZATION`.
+    """
+    return "\n".join(command(trace.request) for trace in traces if trace.request is not None)
+
+
+def command(request: Request) -> str:
+    """One command, a line for each of its parts, ended by a line end."""
+    body = list(_body(request))
+    pipe = f"printf %s {_encoded(request.body)} | base64 -d |\n" if "@-" in body else ""
+    parts = ["curl -sSN --globoff", *_how(request), *_headers(request), *body, f"--url {quote(request.url)}"]
+    notes = "".join(f"# {note}\n" for note in _notes(request))
+    return notes + pipe + " \\\n  ".join(parts) + "\n"
+
+
+def _how(request: Request) -> Iterator[str]:
+    if request.method == "HEAD":
+        yield "--head"
+    else:
+        yield f"-X {quote(request.method)}"
+    if version := _VERSIONS.get(request.http_version):
+        yield version
+    if header_value(request.headers, "accept-encoding"):
+        yield "--compressed"
+
+
+def _headers(request: Request) -> Iterator[str]:
+    for name, value in _sent(request):
+        if value == REDACTED:
+            yield f'-H {quote(f"{name}: ")}"${variable(name)}"'
+        else:
+            # Without a value curl would leave the header out; with a semicolon it is sent empty.
+            yield "-H " + quote(f"{name}: {value}" if value else f"{name};")
+
+
+def _sent(request: Request) -> Headers:
+    host = urlsplit(request.url).netloc.rpartition("@")[2]
+    return tuple(
+        (name, value)
+        for name, value in request.headers
+        if _TOKEN.fullmatch(name)
+        and name.lower() not in _OWN
+        and not (name.lower() == "host" and value == host)
+        and not re.search(r"[\x00\r\n]", value)
+    )
+
+
+def variable(header: str) -> str:
+    """The variable that stands for a redacted header: `X-Api-Key` -> `X_API_KEY`."""
+    name = re.sub(r"[^A-Za-z0-9]", "_", header).upper()
+    return name if not name[:1].isdigit() else f"_{name}"
+
+
+def _body(request: Request) -> Iterator[str]:
+    if not request.body:
+        return
+    try:
+        text = request.body.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        yield "--data-binary"
+        yield "@-"
+    else:
+        yield f"--data-raw {quote(text)}"
+
+
+def _encoded(body: bytes | None) -> str:
+    return base64.b64encode(body or b"").decode()
+
+
+def _notes(request: Request) -> Iterator[str]:
+    if request.body is None:
+        yield "the record does not hold the request's body"
+    if REDACTED in request.url or REDACTED.encode() in (request.body or b""):
+        yield f"replace {REDACTED} by what was there"
+
+
+def quote(text: str) -> str:
+    """A shell word: plain or in single quotes; as $'…' where the terminal would obey a character of it."""
+    flat = text.replace("\n", "")
+    if visible(flat) == flat:
+        return shlex.quote(text)
+    return "$'" + "".join(map(_ansi_c, text)) + "'"
+
+
+def _ansi_c(char: str) -> str:
+    if char in "\\'":
+        return "\\" + char
+    if visible(char) == char:
+        return char
+    # Octal escapes are of fixed length, which hexadecimal ones are not.
+    return "".join(f"\\{byte:03o}" for byte in char.encode("utf-8", "replace"))
