@@ -34,9 +34,6 @@ from sse_tap.writer import TraceFile
 if TYPE_CHECKING:
     from sse_tap.recorder import Recorder
 
-MAX_BODY = 1 << 20
-"""Bytes of request body kept in a trace; its hash and length cover all of it."""
-
 _numbers = itertools.count(1)
 
 
@@ -119,7 +116,7 @@ class Exchange:
     def _request_body(self, fact: RequestBody) -> None:
         self._hash.update(fact.data)
         self._body_size += len(fact.data)
-        self._body += fact.data[: MAX_BODY - len(self._body)]
+        self._body += fact.data[: tracefile.MAX_REQUEST_BODY - len(self._body)]
 
     def _request_end(self, _fact: RequestEnd) -> None:
         self._request_done = True

@@ -96,6 +96,7 @@ class Recorder:
         self.seams = seams or Seams()
         self.writer = writer or TraceWriter(report, bound=bound)
         self.listeners: list[Listener] = []
+        self.awake = 0  # when the event loop was last known to be awake (monotonic ns; 0: not told)
         self.boot_id = tracefile.boot_id()
         self.open: dict[int, Exchange] = {}  # by id(): the traces being written
         self._report = report
@@ -163,9 +164,10 @@ class Recorder:
     def _run(self) -> None:
         empty = 0
         while not (self._stopping and not self._queue):
+            t = self._known_until()
             empty = 0 if self._drain() else empty + 1
             if self.listeners:
-                self._tick()
+                self._tick(t)
             if empty > _PATIENCE and not self._stopping:
                 self._sleep()
                 empty = 0
@@ -207,10 +209,14 @@ class Recorder:
         for listener in self.listeners:
             self._guarded(listener.fact, exchange, fact)
 
-    def _tick(self) -> None:
+    def _known_until(self) -> int:
+        """All bytes that had come by then are in the queue: as far as the event loop is known to be awake."""
         now = time.monotonic_ns()
+        return min(now, self.awake) if self.awake else now
+
+    def _tick(self, t: int) -> None:
         for listener in self.listeners:
-            self._guarded(listener.tick, now)
+            self._guarded(listener.tick, t)
 
     def _guarded(self, step: Callable[..., None], *args: object) -> None:
         try:

@@ -45,6 +45,9 @@ def _taps(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...])
     help="Folder for the traces [default: recordings].",
 )
 @click.option(
+    "--alarm", type=click.IntRange(1), metavar="MS", help="Warn when a hop holds blocks for longer."
+)
+@click.option(
     "--insecure", multiple=True, metavar="NAME", help="Take any certificate of this tap's upstream."
 )
 @click.option("--keep-host", is_flag=True, help="Pass the Host header on as the client sent it.")
@@ -53,6 +56,7 @@ def _taps(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...])
 def command(
     taps: list[TapSpec],
     output: Path,
+    alarm: int | None,
     insecure: tuple[str, ...],
     keep_host: bool,
     no_check: bool,
@@ -69,7 +73,7 @@ def command(
     job = Job(
         taps=specs,
         directory=output,
-        settings=settings,
+        settings=[*settings, *([f"sse_tap_alarm={alarm}"] if alarm else [])],
         keep_host=keep_host,
         check_upstreams=not no_check,
         ready=lambda where: _ready(specs, where, output),

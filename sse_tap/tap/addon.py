@@ -27,6 +27,7 @@ from OpenSSL import SSL
 from sse_tap import __version__, redact
 from sse_tap.exchange import Tap
 from sse_tap.hostheader import HostRewriter, authority, names_a_host, same_host
+from sse_tap.live import HoldAlarm
 from sse_tap.observe.facts import RequestHead, ResponseHead
 from sse_tap.recorder import Listener, Recorder, Seams
 from sse_tap.tap.httpfacts import FlowRecord
@@ -112,8 +113,9 @@ class SSETap:
             _check_folder(Path(options.sse_tap_dir).expanduser())
         if "sse_tap_redact" in updated:
             _parse_pattern(options.sse_tap_redact)
-        if "sse_tap_queue" in updated and options.sse_tap_queue < 0:
-            raise exceptions.OptionsError("sse_tap_queue: give a number of MiB, 0 or more")
+        for name, unit in (("sse_tap_queue", "MiB"), ("sse_tap_alarm", "ms")):
+            if name in updated and getattr(options, name) < 0:
+                raise exceptions.OptionsError(f"{name}: give a number of {unit}, 0 or more")
         self._update_recorder(updated)
 
     def _update_recorder(self, updated: set[str]) -> None:
@@ -154,6 +156,8 @@ class SSETap:
             seams=self._seams or _seams(extra),
         )
         self._recorder.listeners.extend(self._listeners)
+        if options.sse_tap_alarm:
+            self._recorder.listeners.append(HoldAlarm(options.sse_tap_alarm, self._report))
 
     def _report(self, text: str) -> None:
         """Log from any thread: mitmproxy's log handlers expect the event loop's."""
@@ -177,6 +181,8 @@ class SSETap:
     def _beat(self, due: float) -> None:
         assert self._loop
         now = self._loop.time()
+        if self._recorder:
+            self._recorder.awake = time.monotonic_ns()
         if now - due > _LATE and self._recorder and self._recorder.open:
             self._recorder.lag(time.monotonic_ns(), round((now - due) * 1000, 3))
         self._heart = self._loop.call_later(_BEAT, self._beat, now + _BEAT)
