@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from sse_tap.svg import POLYGONS, SHAPES, Run, page, svg
+import pytest
+
+from sse_tap.svg import COLOURS, DIM, GROUND, POLYGONS, SHAPES, Run, page, svg
 from sse_tap.timeline import UNICODE
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -60,3 +62,17 @@ def test_every_stroke_of_the_timeline_has_a_shape() -> None:
     strokes = {*UNICODE.marks.values(), *UNICODE.one_tall, *UNICODE.bracket, UNICODE.tick}
     strokes |= {UNICODE.one_short, UNICODE.apart_tall, UNICODE.apart_short}
     assert strokes - {*SHAPES, *POLYGONS} == {" ", ":", "↻", "✗", "?"}
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, WCAG 2.2."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("name", [*COLOURS, "dim"])
+def test_every_colour_can_be_read_on_its_ground(name: str, which: int) -> None:
+    pair = sorted((luminance(colours[which]) for colours in (COLOURS.get(name, DIM), GROUND)), reverse=True)
+    assert (pair[0] + 0.05) / (pair[1] + 0.05) >= 4.5

@@ -61,6 +61,13 @@ def test_shortening_keeps_what_fits_and_marks_the_cut() -> None:
     assert text.shorten("x" * 10_000_000, 5) == "xxxx…"
 
 
+def test_a_glimpse_is_visible_cut_and_marked() -> None:
+    assert text.glimpse("short\x1b", 20) == "short\\x1b"
+    assert text.glimpse("x" * 100, 10) == "x" * 9 + "…"
+    assert text.glimpse("\u0301" * 10_000_000 + "x", 10).endswith("…")
+    assert text.glimpse("x" * 10, 0) == ""
+
+
 @pytest.mark.parametrize(
     ("ms", "shown"),
     [

@@ -6,10 +6,12 @@ import base64
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from heapq import merge
+from itertools import batched
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.segment import Segment, Segments
 from rich.text import Text
 
 from sse_tap.cli.inputs import load_one
@@ -18,12 +20,13 @@ from sse_tap.cli.output import console, plain_terminal, print_json, rounded
 from sse_tap.content import text_of
 from sse_tap.ndjson import Line
 from sse_tap.sse import Comment, Event, Retry
-from sse_tap.text import ascii_only, clock_time, duration, glimpse, plural, seconds, size
+from sse_tap.text import ascii_only, clock_time, duration, glimpse, plural, seconds, size, width_of
 from sse_tap.timeline import END_WORDS
 from sse_tap.timing import Blocks, Kind, Summary, TimedBlock, blocks_of, start_of, summary
 from sse_tap.trace import Headers, Trace
 
 _MS = 1e6
+BATCH = 100  # rows handed to the console at a time
 
 STYLES = {
     "content": "green",
@@ -170,7 +173,7 @@ class Listing:
 
     def __init__(self, trace: Trace, blocks: Blocks, out: Console, *, plain: bool = False) -> None:
         self.trace, self.blocks, self.out, self.plain = trace, blocks, out, plain
-        self.begin = start_of(trace)
+        self.begin, self.width = start_of(trace), out.width
         self.brackets = {"alone": " ", "first": "┌", "inner": "│", "last": "└"}
         if plain:
             self.brackets = {"alone": " ", "first": "/", "inner": "|", "last": "\\"}
@@ -181,15 +184,15 @@ class Listing:
         self._response()
         self._say("")
         self._say(f"{'time s':>9} {'gap':>10} {'read':>6}   {'size':>9}  {'kind':8}  text", "dim")
-        for row in rows(self.trace, self.blocks):
-            self.out.print(self._line(row), no_wrap=True, crop=True, overflow="crop")
+        for some in batched(rows(self.trace, self.blocks), BATCH):
+            self.out.print(Segments(segment for row in some for segment in self._line(row)), end="")
         self._say("")
         self._figures(summary(self.trace, self.blocks))
         for problem in (*self.trace.problems, *self.blocks.problems):
             self._say(f"! {problem}", "red")
 
     def _say(self, text: str, style: str = "", indent: int = 0) -> None:
-        room = self.out.width - indent
+        room = self.width - indent
         self.out.print(Text(" " * indent + self._cut(text, room), style=style), no_wrap=True, overflow="crop")
 
     def _cut(self, text: str, room: int) -> str:
@@ -222,28 +225,37 @@ class Listing:
         for name, value in headers:
             self._say(f"{name}: {value}", "", 2)
 
-    def _line(self, row: Row) -> Text:
+    def _line(self, row: Row) -> list[Segment]:
         """`    1.402     40 ms     12 ┌      120 B  content   "Hello" {"choices":…`."""
         joined = row.place in ("inner", "last")  # the bracket says it: no gap, the same read
         gap = "" if row.gap is None or joined else duration(row.gap)
         read = "" if row.read is None or joined else str(row.read)
         count = "" if row.size is None else size(row.size)
         gap = ascii_only(gap) if self.plain else gap
-        text = Text(f"{seconds(row.t - self.begin):>9} {gap:>10} {read:>6} ")
-        text.append(self.brackets[row.place], "bold yellow")
-        style = STYLES.get(row.kind, "")
         name = "end" if row.kind in ("complete", "broken") else row.kind
-        text.append(f" {count:>9}  ").append(f"{name:8}  ", style)
-        return self._with_words(text, row, style)
+        style = STYLES.get(row.kind, "")
+        parts = [
+            (f"{seconds(row.t - self.begin):>9} {gap:>10} {read:>6} ", ""),
+            (self.brackets[row.place], "bold yellow"),
+            (f" {count:>9}  ", ""),
+            (f"{name:8}  ", style),
+        ]
+        return self._fitted([*parts, *self._words(row, style, sum(len(text) for text, _ in parts))])
 
-    def _with_words(self, text: Text, row: Row, style: str) -> Text:
-        room = self.out.width - text.cell_len
-        if row.model_text:
-            said = self._cut(f'"{row.model_text}"', room)
-            return text.append(said, "green").append(
-                self._cut(" " + row.text, room - Text(said).cell_len), "dim"
-            )
-        return text.append(self._cut(row.text, room), style if row.kind != "part" else "dim")
+    def _words(self, row: Row, style: str, taken: int) -> list[tuple[str, str]]:
+        """What a row says: the model's own words first, where it has any."""
+        room = self.width - taken
+        if not row.model_text:
+            return [(self._cut(row.text, room), style)]
+        said = self._cut(f'"{row.model_text}"', room)
+        return [(said, "green"), (self._cut(" " + row.text, room - width_of(said)), "dim")]
+
+    def _fitted(self, parts: list[tuple[str, str]]) -> list[Segment]:
+        """Parts as segments, cut where even the columns do not fit, and the end of the line."""
+        segments = [Segment(text, self.out.get_style(style or "none")) for text, style in parts]
+        if sum(segment.cell_length for segment in segments) > self.width:
+            segments = Segment.adjust_line_length(segments, self.width, pad=False)
+        return [*segments, Segment.line()]
 
     def _figures(self, figures: Summary) -> None:
         counts = figures.counts
@@ -257,8 +269,8 @@ class Listing:
         at = seconds(round(figures.longest_silence_at_ms * _MS))
         self._say(f"longest silence {_ms(figures.longest_silence_ms)}, from {at} s on")
         kinds = f"{counts.content:,} with text, {plural(counts.comments, 'comment')}"
-        pieces = f"{plural(counts.reads, 'read')}, {plural(counts.chunks, 'chunk')}, {size(counts.bytes)}"
-        self._say(f"{plural(counts.blocks, 'block')} ({kinds}) in {pieces}")
+        self._say(f"{plural(counts.blocks, 'block')} ({kinds})")
+        self._say(f"{plural(counts.reads, 'read')}, {plural(counts.chunks, 'chunk')}, {size(counts.bytes)}")
         self._end(figures)
 
     def _end(self, figures: Summary) -> None:
