@@ -297,18 +297,26 @@ class Drawing:
 
     def _head(self, width: int) -> Text:
         """`POST /chat/stream  200  7.8 s  40 blocks (4 comments)  2026-11-22 13:40:11 UTC`."""
-        picture, nearest = self.picture, self.picture.lanes[-1]
-        status = "no response" if nearest.status is None else str(nearest.status)
-        facts = [status, duration(picture.span), self._counts(), clock_time(picture.started_at) + " UTC"]
-        rest = "  ".join(facts)
-        rest = ascii_only(rest) if self.ascii else rest
-        method = self._say(picture.method)[:12]
-        room = max(width - len(method) - width_of(rest) - 3, 12)
-        path = shorten_middle(self._say(path_of(picture.url)), room, self.glyphs.ellipsis)
-        good = nearest.status is not None and nearest.status < 400
-        text = Text.assemble((method, "bold"), " ", (path, "bold"), "  ", (rest, "" if good else "red"))
-        text.truncate(width)
-        return text
+        method, path = self._say(self.picture.method)[:12], self._say(path_of(self.picture.url))
+        room = width - len(method) - 3
+        rest = self._facts(room - min(width_of(path), room // 3))
+        path = shorten_middle(path, max(room - width_of(rest), 1), self.glyphs.ellipsis)
+        status = self.picture.lanes[-1].status
+        good = status is not None and status < 400
+        return Text.assemble((method, "bold"), " ", (path, "bold"), "  ", (rest, "" if good else "red"))
+
+    def _facts(self, room: int) -> str:
+        """Status, length, counts and start, as many as there is room for."""
+        status = self.picture.lanes[-1].status
+        moment = clock_time(self.picture.started_at)
+        facts = [
+            "no response" if status is None else str(status),
+            duration(self.picture.span),
+            self._counts(),
+        ]
+        versions = [[*facts, f"{moment} UTC"], [*facts, f"{moment[11:]} UTC"], facts, facts[:2], facts[:1]]
+        texts = [self._say("  ".join(version)) for version in versions]
+        return next((text for text in texts if width_of(text) <= room), shorten(texts[-1], room))
 
     def _remarks(self, width: int) -> Iterator[Text]:
         """What to know before believing the picture."""
