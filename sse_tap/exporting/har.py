@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -83,10 +82,9 @@ def _request(request: Request) -> dict[str, Any]:
 
 
 def _response(response: Response, trace: Trace, blocks: Blocks) -> dict[str, Any]:
-    known = response.status in set(HTTPStatus)
     return {
         "status": response.status,
-        "statusText": HTTPStatus(response.status).phrase if known else "",
+        "statusText": "",  # not in a trace
         "httpVersion": response.http_version,
         "cookies": [],
         "headers": _pairs(response.headers),
