@@ -9,23 +9,32 @@ Three rules of our own, where the standard (which has no chunks) is silent:
   lines they stand among.
 - Memory is bounded: of a block only the first `max_block` bytes are kept. What is made of them is
   marked `truncated`; `end` stays exact.
+
+Every byte could take the exact way, line by line (`_exact`). Most streams need not: `_plain` takes
+runs of `data: …` events with a few calls over the whole run, and `_complete` whole events with any
+fields. Both decline what they are not sure of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
+from typing import Any, NamedTuple, cast
 
 MAX_BLOCK = 4 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 _LF = 10
 _CR = 13
 _COLON = 58
+_DATA = b"data: "
+_BLANK = b"\n\n"
+_BLANK_CRLF = b"\r\n\r\n"
+# Runs are taken in slices that stay in the processor's near caches: half or twice this costs a tenth more.
+_SLICE = 32 * 1024
 # More digits than any wait has, fewer than int() refuses or takes long over.
 _RETRY_DIGITS = 30
 
 
-# Named tuples and not frozen dataclasses: a million are made at a time, and these cost a quarter.
 class Event(NamedTuple):
     """An event, complete with its blank line. `id` is the last event ID when it was dispatched.
 
@@ -56,6 +65,31 @@ class Retry(NamedTuple):
 
 type Block = Event | Comment | Retry
 
+# Type, data and ID in the lines of one event (None: no such field); whether anything odd is among them:
+# a comment, a `retry` or an empty line.
+type _Fields = tuple[bytes, bytes | None, bytes | None, bool]
+
+
+class _Tuple(tuple[Any, ...]):
+    __slots__ = ()
+    __new__ = tuple.__new__
+
+
+class _Made(_Tuple, Event):
+    """An Event made from a tuple of its fields by tuple's own constructor, in less than half the time.
+
+    Named tuples, and not frozen dataclasses, for the same reason. It shows, compares and copies as an Event.
+    """
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[type[Event], tuple[Any, ...]]:
+        return Event, tuple(self)
+
+
+_Made.__name__ = "Event"
+_made = cast("Callable[[tuple[str, str, str, int, bool]], Event]", _Made)
+
 
 class SSEParser:
     """An incremental parser: no I/O, never raises on any bytes, never waits for a byte it can do without.
@@ -66,6 +100,7 @@ class SSEParser:
     def __init__(self, max_block: int = MAX_BLOCK) -> None:
         self.last_event_id = ""
         self._max = max(1, max_block)
+        self._room = 0  # bytes that need not go the exact way: none while anything is pending
         self._position = 0  # bytes of the stream seen
         self._started = False  # the first line is over: no BOM from here on
         self._after_cr = False  # the last byte was a CR: swallow a LF
@@ -77,7 +112,17 @@ class SSEParser:
 
     def feed(self, data: bytes) -> list[Block]:
         """The blocks that `data` completes, in their order."""
-        return list(self._blocks(data))
+        size = len(data)
+        if (
+            size <= self._room
+            and data.find(b"\n") == size - 2
+            and data.startswith(_DATA)
+            and data.endswith(_BLANK)
+            and _CR not in data
+        ):  # one plain event, as live streams come: `_plain` would do, at five times the cost
+            end = self._position = self._position + size
+            return [_made(("message", data[6:-2].decode("utf-8", "replace"), self.last_event_id, end, False))]
+        return self._blocks(data)
 
     def close(self) -> bytes:
         """The unterminated tail, as it came: lines and a part of a line that no block was made of.
@@ -87,10 +132,62 @@ class SSEParser:
         tail = bytes(self._lines + self._line)[: self._max]
         return tail if self._started else tail.removeprefix(_BOM)
 
-    def _blocks(self, data: bytes) -> Iterator[Block]:
-        """The exact way: line by line (`bytes.splitlines` knows CR, LF and CRLF, and no others)."""
-        if not data:
-            return
+    def _blocks(self, data: bytes) -> list[Block]:
+        """Pieces that end with a blank line, each as fast as it allows; then what is left."""
+        blank = _BLANK_CRLF if _CR in data else _BLANK
+        blocks: list[Block] = []
+        start, size = 0, len(data)
+        while start < size and (stop := self._cut(data, blank, start)):
+            blocks += self._piece(data[start:stop], blank)
+            start = stop
+        if start < size:
+            blocks += self._exact(data[start:])
+        return blocks
+
+    def _cut(self, data: bytes, blank: bytes, start: int) -> int:
+        """Offset past a blank line: the last one within a slice if nothing is pending, or the next; or 0."""
+        at = data.rfind(blank, start, start + self._room)
+        if at < 0:
+            at = data.find(blank, start)
+        return at + len(blank) if at >= 0 else 0
+
+    def _piece(self, piece: bytes, blank: bytes) -> Iterable[Block]:
+        if len(piece) > self._room:
+            return self._exact(piece)
+        return self._plain(piece, blank) or self._complete(piece, blank)
+
+    def _plain(self, piece: bytes, blank: bytes) -> list[Event]:
+        """A run of `data: …` events and nothing else; none where the piece is anything else.
+
+        Line ends that are not a seam's stay in the values, and one look at all of them tells.
+        """
+        if not piece.startswith(_DATA) or not (text := _valid_text(piece)):
+            return []
+        seam = "\n\ndata: " if blank == _BLANK else "\r\n\r\ndata: "
+        values = text[len(_DATA) : -len(blank)].split(seam)
+        joined = "".join(values)
+        if "\n" in joined or "\r" in joined:
+            return []
+        sizes = map(len, values) if len(text) == len(piece) else [len(value.encode()) for value in values]
+        end = self._position - len(blank) // 4
+        ends = [end := end + size + len(seam) for size in sizes]
+        self._position += len(piece)
+        fields = zip(repeat("message"), values, repeat(self.last_event_id), ends, repeat(False), strict=False)
+        return list(map(_made, fields))
+
+    def _complete(self, piece: bytes, blank: bytes) -> Iterator[Block]:
+        """Whole events with any fields; the exact way where other blocks or line ends are among them."""
+        for raw in piece[: -len(blank)].split(blank):
+            fields = _fields(raw)
+            if fields[3] or raw.endswith((b"\r", b"\n")):
+                yield from self._exact(raw + blank)
+            else:
+                self._position += len(raw) + len(blank)
+                if event := self._dispatched(fields, self._position - len(blank) // 4):
+                    yield event
+
+    def _exact(self, data: bytes) -> Iterator[Block]:
+        """Some bytes, line by line (`bytes.splitlines` knows CR, LF and CRLF, and no others)."""
         rest = self._swallow_lf(data) if self._after_cr else data
         self._after_cr = data[-1] == _CR
         for line in rest.splitlines(keepends=True):
@@ -99,6 +196,8 @@ class SSEParser:
             self._extend_line(text)
             if len(text) < len(line) and (block := self._end_line(line[len(text) :])):
                 yield block
+        pending = self._line or self._lines or self._after_cr or not self._started
+        self._room = 0 if pending else min(self._max, _SLICE)
 
     def _swallow_lf(self, data: bytes) -> bytes:
         if data[0] != _LF:
@@ -139,16 +238,43 @@ class SSEParser:
         return None
 
     def _end_event(self, end: int) -> Event | None:
-        """Dispatch (9.2.6): the ID sticks even where there is no data, and then no event."""
-        raw, cut = bytes(self._lines), self._lines_cut
+        fields, cut = _fields(bytes(self._lines)), self._lines_cut
         self._lines.clear()
         self._lines_cut = False
-        event, data, last_id = _fields(raw)
+        return self._dispatched(fields, end, cut)
+
+    def _dispatched(self, fields: _Fields, end: int, cut: bool = False) -> Event | None:
+        """Dispatch (9.2.6): the ID sticks even where there is no data, and then no event."""
+        event, data, last_id, _ = fields
         if last_id is not None:
             self.last_event_id = _text(last_id)
         if data is None:
             return None
-        return Event(_text(event) or "message", _text(data), self.last_event_id, end, cut)
+        return _made((_text(event) or "message", _text(data), self.last_event_id, end, cut))
+
+
+def _fields(raw: bytes) -> _Fields:
+    event, last_id, odd = b"", None, False
+    data: list[bytes] = []
+    for line in raw.splitlines():
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            data.append(value.removeprefix(b" "))
+        elif name == b"event":
+            event = value.removeprefix(b" ")
+        elif name == b"id":
+            last_id = last_id if b"\0" in value else value.removeprefix(b" ")
+        elif name in (b"", b"retry"):
+            odd = True
+    return event, b"\n".join(data) if data else None, last_id, odd
+
+
+def _retry(line: bytes) -> int | None:
+    name, _, value = line.partition(b":")
+    value = value.removeprefix(b" ")
+    if name != b"retry" or not value.isdigit():
+        return None
+    return int(value.lstrip(b"0")[:_RETRY_DIGITS] or b"0")
 
 
 def _text(raw: bytes) -> str:
@@ -159,29 +285,8 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _field(line: bytes) -> tuple[bytes, bytes]:
-    name, _, value = line.partition(b":")
-    return name, value.removeprefix(b" ")
-
-
-def _fields(raw: bytes) -> tuple[bytes, bytes | None, bytes | None]:
-    """Type, data and ID from the lines of one event (None: the field is absent)."""
-    event = b""
-    data: list[bytes] = []
-    last_id = None
-    for line in raw.splitlines():
-        name, value = _field(line)
-        if name == b"data":
-            data.append(value)
-        elif name == b"event":
-            event = value
-        elif name == b"id" and b"\0" not in value:
-            last_id = value
-    return event, b"\n".join(data) if data else None, last_id
-
-
-def _retry(line: bytes) -> int | None:
-    name, value = _field(line)
-    if name != b"retry" or not value.isdigit():
+def _valid_text(raw: bytes) -> str | None:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
         return None
-    return int(value.lstrip(b"0")[:_RETRY_DIGITS] or b"0")

@@ -56,6 +56,7 @@ SILENT: dict[str, Any] = {
         "type": "content_block_delta",
         "delta": {"type": "input_json_delta", "partial_json": '"text":"x"'},
     },
+    "thinking as text": {"type": "content_block_delta", "delta": {"type": "thinking_delta", "text": "hm"}},
     "anthropic ping": {"type": "ping"},
     "gemini thought": {"candidates": [{"content": {"parts": [{"text": "hm", "thought": True}]}}]},
     "ollama done": {"message": {"role": "assistant", "content": ""}, "done": True},

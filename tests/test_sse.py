@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
+import tracemalloc
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -83,38 +86,159 @@ def test_case_split_in_two_anywhere_gives_the_same_blocks_ends_and_tail(case: di
         assert fed(data[:cut], data[cut:]) == whole
 
 
+WHOLE_EVENTS = [
+    b"data: a\n\n",
+    b"data: b\n\n",
+    "data: é…😀\n\n".encode(),
+    b"data: c\r\n\r\n",
+    b"data: d\r\n\r\n",
+]
+WHOLE_EVENTS += [
+    b"event: e\ndata: f\n\n",
+    b"event: e\r\nid: 2\r\ndata: f\r\n\r\n",
+    b"data: \xff\n\n",
+    b": hb\n\n",
+]
+LINES = [b"data", b"data: a", b"event: e", b"id: 1", b"id", b"id: \0", b"retry: 7", b"retry: x", b":c", b"x"]
+LINE_ENDS = [b"\n", b"\r", b"\r\n", b"\n\n"] * 3
 STREAMS = st.one_of(
     st.binary(max_size=60),
-    st.lists(
-        st.sampled_from(
-            [
-                b"data",
-                b"data: a",
-                b"event: e",
-                b"id: 1",
-                b"id",
-                b"retry: 7",
-                b":c",
-                b"x",
-                b"\xef\xbb\xbf",
-                b"\xff",
-            ]
-            + [b"\n", b"\r", b"\r\n", b"\n\n"] * 3
-        ),
-        max_size=20,
-    ).map(b"".join),
+    st.lists(st.sampled_from(WHOLE_EVENTS), max_size=8).map(b"".join),
+    st.lists(st.sampled_from([*WHOLE_EVENTS, *LINES, *LINE_ENDS, b"\xef\xbb\xbf", b"\xff"]), max_size=20).map(
+        b"".join
+    ),
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     data=STREAMS,
-    cuts=st.lists(st.integers(0, 60), max_size=4),
-    max_block=st.sampled_from([1, 8, 20, 1 << 20]),
+    cuts=st.lists(st.integers(0, 100), max_size=4),
+    max_block=st.sampled_from([1, 8, 20, 1 << 20, 1 << 20]),
 )
 def test_any_split_of_any_bytes_gives_the_same_blocks_ends_and_tail(
     data: bytes, cuts: list[int], max_block: int
 ) -> None:
+    """Byte by byte every byte takes the exact way; whole, most take a fast one."""
     whole = fed(data, max_block=max_block)
     assert fed(*bytewise(data), max_block=max_block) == whole
     assert fed(*cut_at(data, [min(cut, len(data)) for cut in cuts]), max_block=max_block) == whole
+
+
+def ends_of(data: bytes) -> list[int]:
+    return [block.end for block in fed(data)[0]]
+
+
+def test_end_counts_the_blank_line() -> None:
+    assert ends_of(b"data: a\n\ndata: b\n\n") == [9, 18]
+
+
+def test_end_of_a_crlf_is_past_its_cr() -> None:
+    assert ends_of(b"data: a\r\n\r\ndata: b\r\n\r\n") == [10, 21]
+
+
+def test_end_of_comment_and_retry_is_past_their_line() -> None:
+    assert ends_of(b": c\nretry: 1\r\ndata: a\n\n") == [4, 13, 23]
+
+
+def test_end_counts_the_bom_and_bytes_not_characters() -> None:
+    assert ends_of("\ufeffdata: é\n\ndata: \ufffd\n\n".encode()) == [13, 24]
+
+
+def test_a_line_ended_by_cr_is_said_before_the_next_byte() -> None:
+    parser = SSEParser()
+    assert parser.feed(b"data: a\r\n\r") == [Event("message", "a", "", 10)]
+    assert parser.feed(b"\n") == []
+    assert parser.feed(b": hb\r") == [Comment(" hb", 16)]
+    assert parser.feed(b"\nretry: 5\r") == [Retry(5, 26)]
+    assert parser.close() == b""
+
+
+def test_close_gives_the_tail_as_it_came_and_dispatches_nothing() -> None:
+    assert fed(b"data: a\n\nevent: x\r\n: c\ndata: b\r") == (
+        [Event("message", "a", "", 9), Comment(" c", 23)],
+        b"event: x\r\ndata: b\r",
+        "",
+    )
+    assert fed(b"data: a\n\nretry: 50")[1] == b"retry: 50"
+    assert fed(b"data: a\n\n\r\n\n")[1] == b""
+
+
+def test_close_after_a_bom_alone_has_no_tail() -> None:
+    assert fed(b"\xef\xbb\xbf") == ([], b"", "")
+
+
+def test_retry_of_endless_digits_is_clamped() -> None:
+    assert fed(b"retry: " + b"9" * 100_000 + b"\n")[0] == [Retry(10**30 - 1, 100_008)]
+    assert fed(b"retry: " + b"0" * 5_000 + b"12\n")[0] == [Retry(12, 5_010)]
+
+
+def test_endless_line_is_cut_short_and_said_so() -> None:
+    parser = SSEParser(max_block=16)
+    for _ in range(1000):
+        assert parser.feed(b"data: 0123456789") == []
+    assert parser.close() == b"data: 0123456789"
+    assert parser.feed(b"\n\ndata: x\n\n") == [
+        Event("message", "0123456789", "", 16_002, truncated=True),
+        Event("message", "x", "", 16_011),
+    ]
+
+
+def test_endless_event_is_cut_short_and_said_so() -> None:
+    parser = SSEParser(max_block=16)
+    for _ in range(1000):
+        assert parser.feed(b"data: a\n") == []
+    assert len(parser.close()) == 16
+    assert parser.feed(b"\n") == [Event("message", "a\na", "", 8_001, truncated=True)]
+
+
+def test_endless_comment_is_cut_short_and_said_so() -> None:
+    parser = SSEParser(max_block=4)
+    assert parser.feed(b":abc" * 100) == []
+    assert parser.feed(b"\n") == [Comment("abc", 401, truncated=True)]
+
+
+def test_a_retry_that_was_cut_short_is_none() -> None:
+    assert fed(b"retry: 1234567890\n", max_block=10)[0] == []
+
+
+def test_memory_stays_bounded_on_an_endless_line() -> None:
+    parser = SSEParser(max_block=100_000)
+    tracemalloc.start()
+    for _ in range(200):
+        parser.feed(b"data: " + b"x" * 50_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+@pytest.mark.parametrize("event", [*WHOLE_EVENTS[:5], b"data: " + b"z" * 40_000 + b"\n\n"])
+def test_long_runs_and_long_events_in_reads_of_any_size(event: bytes) -> None:
+    data = event * (100_000 // len(event)) + b"data: tail"
+    whole = fed(data)
+    for size in (1000, 4096, 65_536):
+        assert fed(*(data[i : i + size] for i in range(0, len(data), size))) == whole
+    assert len(whole[0]) == 100_000 // len(event)
+    assert [block.end for block in whole[0][:2]] == [len(event) * n - event.endswith(b"\r\n") for n in (1, 2)]
+
+
+def test_invalid_utf8_in_a_run_of_plain_events_spoils_only_its_own() -> None:
+    run = b"data: a\n\ndata: \xff\n\ndata: b\n\n"
+    blocks = fed(run + run)[0]
+    assert [block.data for block in blocks if isinstance(block, Event)] == ["a", "\ufffd", "b"] * 2
+    assert [block.end for block in blocks] == [9, 18, 27, 36, 45, 54]
+
+
+def test_blocks_are_frozen_and_show_compare_and_copy_alike_however_they_were_made() -> None:
+    slow, fast, single = [
+        *fed(b"data: a\n", b"\n")[0],
+        *fed(b":\n\n", b"data: a\n\n")[0][1:],
+        *fed(b"data: a\n\n")[0],
+    ]
+    assert isinstance(fast, Event)
+    assert repr(slow) == "Event(event='message', data='a', id='', end=9, truncated=False)"
+    assert slow == single == Event("message", "a", "", 9)
+    assert fast == slow._replace(end=12)
+    assert pickle.loads(pickle.dumps(fast)) == copy(fast) == fast
+    with pytest.raises(AttributeError):
+        fast.data = "b"  # type: ignore[misc]
