@@ -45,7 +45,7 @@ def _found(entry: dict[str, Any]) -> Found:
     body = _text_of(response.get("content") or {})
     pieces, notes = _pieces(entry, body, head, end)
     own = _own(entry)
-    reason = str(own["end"]) if own else "complete"
+    reason = str(own.get("end")) if own else "complete"
     return Found(
         started=_moment(str(entry["startedDateTime"])),
         method=str(request["method"]),
@@ -60,7 +60,7 @@ def _found(entry: dict[str, Any]) -> Found:
         head_t=head,
         pieces=pieces,
         end_t=end,
-        end=(reason if reason in END_REASONS else None) if own else "complete",
+        end=reason if reason in END_REASONS else None,
         notes=notes,
     )
 

@@ -1,0 +1,69 @@
+"""From a found exchange to a trace."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from sse_tap.importing import CannotImport, Found, later, streams, trace_of, version_of
+
+FOUND = Found(
+    started=datetime(2026, 11, 22, 14, 40, tzinfo=timezone(timedelta(hours=1))),
+    method="POST",
+    url="https://me:pw@h/chat?key=s3cret&m=1",
+    http_version="HTTP/2.0",
+    request_headers=(("authorization", "Bearer s3cret"), ("content-type", "application/json")),
+    body=b'{"api_key":"s3cret","m":1}',
+    status=200,
+    headers=(("content-type", "text/event-stream; charset=utf-8"), ("set-cookie", "s3cret")),
+    head_t=5,
+    pieces=[(10, 1, b"a"), (8, 3, b"b"), (20, 2, b""), (1 << 80, 9, b"c")],
+    end_t=-1,
+)
+
+
+def test_secrets_do_not_come_in() -> None:
+    built = trace_of(FOUND, "browser", "har")
+    assert "s3cret" not in repr(built)
+    assert built.request
+    assert built.request.body_sha256 == hashlib.sha256(FOUND.body or b"").hexdigest()
+    assert built.header.started_at == "2026-11-22T13:40:00.000000Z"
+
+
+def test_times_and_reads_never_go_back_and_have_an_end() -> None:
+    built = trace_of(FOUND, "browser", "har")
+    assert [(chunk.t, chunk.read, chunk.data) for chunk in built.chunks] == [
+        *((10, 1, b"a"), (10, 3, b"b"), (1 << 62, 9, b"c"))
+    ]
+    assert built.end
+    assert built.end.t == 1 << 62
+
+
+def test_the_same_exchange_has_the_same_id() -> None:
+    one, again = trace_of(FOUND, "a", "har"), trace_of(FOUND, "a", "har")
+    other = trace_of(replace(FOUND, status=201), "a", "har")
+    assert one.header.id == again.header.id != other.header.id
+
+
+def test_an_unknown_end_is_no_end() -> None:
+    assert trace_of(replace(FOUND, end=None), "a", "har").end is None
+
+
+def test_what_is_no_stream_is_left_out() -> None:
+    page = replace(FOUND, headers=(("content-type", "text/html"),))
+    assert streams([page, FOUND]) == [FOUND]
+    with pytest.raises(CannotImport, match="no streamed response"):
+        streams([page])
+
+
+def test_versions_by_any_name() -> None:
+    assert [version_of(name) for name in ("h2", "http/2.0", "HTTP/2", "h3", "HTTP/1.0", "http/1.1", "")] == [
+        *("HTTP/2.0", "HTTP/2.0", "HTTP/2.0", "HTTP/3.0", "HTTP/1.0", "HTTP/1.1", "HTTP/1.1")
+    ]
+
+
+def test_the_calendar_has_an_end() -> None:
+    assert later(datetime.max.replace(tzinfo=UTC), 10**18).year == 9999
