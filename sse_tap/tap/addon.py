@@ -11,15 +11,16 @@ import logging
 import os
 import re
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from mitmproxy import command, connection, ctx, exceptions, flowfilter, http, tls
 from mitmproxy.addonmanager import Loader
+from mitmproxy.hooks import UpdateHook
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import layer, mode_specs, server_hooks
-from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.tunnel import LayerStack
 from mitmproxy.version import VERSION as MITMPROXY_VERSION
 from OpenSSL import SSL
@@ -31,10 +32,11 @@ from sse_tap.live import HoldAlarm
 from sse_tap.observe.facts import RequestHead, ResponseHead
 from sse_tap.recorder import Listener, Recorder, Seams
 from sse_tap.tap.httpfacts import FlowRecord
-from sse_tap.tap.layer import WireClientTLS, WireLayer, WireServerTLS
+from sse_tap.tap.layer import WireClientTLS, WireLayer, WireReverse, WireServerTLS
 from sse_tap.tap.reads import Reads
 from sse_tap.tap.spec import TapSpec
 from sse_tap.trace import Headers
+from sse_tap.verdicts import Line, VerdictLines
 
 logger = logging.getLogger("sse_tap")
 
@@ -67,13 +69,17 @@ class SSETap:
         self._listeners = listeners
         self._seams = seams
         self._recorder: Recorder | None = None
-        self._taps: dict[str, Tap] = {}
+        self._taps: dict[tuple[str, str], Tap] = {}
         self._outages: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heart: asyncio.TimerHandle | None = None
         self._filter: flowfilter.TFilter | None = None
         self._names: dict[int, str] = {}
         self._records: dict[str, FlowRecord] = {}
+        self._over: deque[FlowRecord] = deque(maxlen=200)  # flows that wait for their verdict
+        self._verdicts: VerdictLines | None = None
+        self._stopping = False
+        self._last_lines: list[Line] = []
 
     # set-up
 
@@ -133,9 +139,11 @@ class SSETap:
 
     def _lift_limits(self) -> None:
         """Defaults of mitmproxy that would make a tap visible; what the user has set stays."""
-        lifted: dict[str, object] = {"tcp_timeout": IDLE_TIMEOUT, "keep_alt_svc_header": True}
-        if not any(self._can_wire(mode_specs.ProxyMode.parse(mode)) for mode in ctx.options.mode):
-            lifted["connection_strategy"] = "lazy"
+        lifted: dict[str, object] = {
+            "tcp_timeout": IDLE_TIMEOUT,
+            "keep_alt_svc_header": True,
+            "connection_strategy": "lazy",  # for fidelity http; WireReverse does not ask
+        }
         changes = {
             name: value
             for name, value in lifted.items()
@@ -156,6 +164,8 @@ class SSETap:
             seams=self._seams or _seams(extra),
         )
         self._recorder.listeners.extend(self._listeners)
+        self._verdicts = VerdictLines(self._on_verdict, self._report)
+        self._recorder.listeners.append(self._verdicts)
         if options.sse_tap_alarm:
             self._recorder.listeners.append(HoldAlarm(options.sse_tap_alarm, self._report))
 
@@ -173,8 +183,33 @@ class SSETap:
             return
         if not recorder.close():
             logger.warning("sse-tap: the disk did not take the rest of the record in time; it is lost")
+        self._finish_verdicts()
         for tap in self._taps.values():
             logger.log(_ALERT, summary(tap))
+
+    # verdict lines, and the flows they are about
+
+    def _on_verdict(self, line: Line) -> None:
+        """From the verdicts' own thread: log it on the event loop's."""
+        if self._stopping:
+            self._last_lines.append(line)
+        elif self._loop and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._show_verdict, line)
+
+    def _show_verdict(self, line: Line) -> None:
+        logger.log(logging.WARNING if line.flagged else _ALERT, f"sse-tap: {line.text}")
+        for seen in [seen for seen in self._over if seen.path in line.paths]:
+            self._over.remove(seen)
+            seen.flow.marked = ":red_circle:" if line.flagged else ":white_check_mark:"
+            seen.flow.comment = line.text
+            ctx.master.addons.trigger(UpdateHook([seen.flow]))
+
+    def _finish_verdicts(self) -> None:
+        self._stopping = True
+        if self._verdicts:
+            self._verdicts.close()
+        for line in self._last_lines:
+            self._show_verdict(line)
 
     # the tap's own lateness
 
@@ -196,10 +231,12 @@ class SSETap:
         mode = client.proxy_mode
         if not isinstance(mode, mode_specs.ReverseMode) or not self._can_wire(mode):
             return
-        if _is_ignored(nextlayer):
-            return
         layers = nextlayer.context.layers
-        if len(layers) == 1 and isinstance(layers[0], modes.ReverseProxy):
+        if not layers:
+            nextlayer.layer = WireReverse(nextlayer.context)
+        elif _is_ignored(nextlayer):
+            return
+        elif len(layers) == 1 and isinstance(layers[0], WireReverse):
             nextlayer.layer = self._first_layers(nextlayer, mode)
         elif any(isinstance(item, WireClientTLS) for item in layers) and not self._needs_http(client, mode):
             nextlayer.layer = self._wire(nextlayer, mode)
@@ -249,13 +286,14 @@ class SSETap:
 
     def tls_clienthello(self, data: tls.ClientHelloData) -> None:
         context = data.context
+        client, server = context.client, context.server
         if not any(isinstance(item, WireClientTLS) for item in context.layers):
             return
         if any(isinstance(item, WireServerTLS) for item in context.layers):
-            # both sides have TLS: let the upstream choose the protocol the client gets
-            data.establish_server_tls_first = True
-        elif b"http/1.1" in (context.client.alpn_offers or ()):
-            context.client.alpn = b"http/1.1"  # a plain upstream speaks no HTTP/2 that was negotiated
+            if client.sni and server.address and not names_a_host(server.address[0]):
+                server.sni = client.sni  # an address names no virtual host: only the client can
+        elif b"http/1.1" in (client.alpn_offers or ()):
+            client.alpn = b"http/1.1"  # a plain upstream speaks no HTTP/2 that was negotiated
 
     def tls_start_server(self, data: tls.TlsData) -> None:
         """A tap with `--insecure` takes any certificate; all others are left to mitmproxy."""
@@ -268,17 +306,20 @@ class SSETap:
     # which tap
 
     def _tap(self, client: connection.Client, fidelity: str) -> Tap:
-        mode = client.proxy_mode
-        host = mode.listen_host(ctx.options.listen_host) or client.sockname[0]
+        name = self._name(client)
+        if (name, fidelity) not in self._taps:
+            mode = client.proxy_mode
+            host = mode.listen_host(ctx.options.listen_host) or client.sockname[0]
+            port = self._listening_on(client)
+            self._taps[name, fidelity] = Tap(
+                name, f"{host}:{port}", mode.full_spec.split("@", 1)[0], fidelity
+            )
+        return self._taps[name, fidelity]
+
+    def _name(self, client: connection.Client) -> str:
+        spec = self._specs.get(client.proxy_mode.full_spec)
         port = self._listening_on(client)
-        spec = self._specs.get(mode.full_spec)
-        name = spec.name if spec else self._names.get(port, f"tap-{port}")
-        tap = self._taps.get(name)
-        if tap is None or tap.fidelity != fidelity:
-            known = tap
-            tap = Tap(name, f"{host}:{port}", mode.full_spec.split("@", 1)[0], fidelity)
-            self._taps[name if known is None else f"{name} ({fidelity})"] = tap
-        return tap
+        return spec.name if spec else self._names.get(port, f"tap-{port}")
 
     # upstreams
 
@@ -299,9 +340,9 @@ class SSETap:
         upstream = _address(data.server)
         if upstream not in self._outages:
             self._outages.add(upstream)
-            tap = self._tap(data.client, "wire").name if self._recorder else "tap"
             reason = data.server.error or "no reason given"
-            logger.error(f"sse-tap: {tap}: upstream {upstream} cannot be reached: {reason}")
+            name = self._name(data.client)
+            logger.error(f"sse-tap: {name}: upstream {upstream} cannot be reached: {reason}")
 
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
         upstream = _address(data.server)
@@ -339,12 +380,14 @@ class SSETap:
     def response(self, flow: http.HTTPFlow) -> None:
         if seen := self._records.pop(flow.id, None):
             seen.completed()
+            self._over.append(seen)
 
     def error(self, flow: http.HTTPFlow) -> None:
         t = time.monotonic_ns()
         if seen := self._records.pop(flow.id, None):
             seen.failed(t, flow.error.msg if flow.error else "")
             seen.completed()
+            self._over.append(seen)
 
     # what is recorded
 

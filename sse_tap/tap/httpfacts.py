@@ -56,10 +56,15 @@ class FlowRecord:
     """One flow: what its hooks saw goes to the recorder; the bytes they saw go back untouched."""
 
     def __init__(self, flow: http.HTTPFlow, record: ExchangeTap, reads: Reads) -> None:
-        self._flow, self._record, self._reads = flow, record, reads
+        self.flow, self._record, self._reads = flow, record, reads
         self._kept: dict[str, bytearray | None] = {"request": bytearray(), "response": bytearray()}
         self._ended = False
         record.put(request_head(time.monotonic_ns(), flow.request))
+
+    @property
+    def path(self) -> str | None:
+        """The trace of this flow, where it is a stream."""
+        return self._record.path
 
     def request_piece(self, data: bytes) -> bytes:
         """A piece of request body; `b""` at its end. Returns the object it was given."""
@@ -88,7 +93,7 @@ class FlowRecord:
     def completed(self) -> None:
         """mitmproxy's `response` hook: give kept bodies back to the flow, for interfaces to show."""
         for name in ("request", "response"):
-            message: Any = getattr(self._flow, name)
+            message: Any = getattr(self.flow, name)
             kept = self._kept[name]
             if kept and message is not None and message.data.content is None:
                 message.data.content = bytes(kept)
@@ -102,7 +107,7 @@ class FlowRecord:
             self._keep("response", data)
             self._record.put(BodyChunks(t, self._reads.number(), (data,)))
             return
-        trailers = self._flow.response.trailers if self._flow.response else None
+        trailers = self.flow.response.trailers if self.flow.response else None
         if trailers:
             self._record.put(ResponseTrailers(t, fields(trailers)))
         self._end(t, "complete")
