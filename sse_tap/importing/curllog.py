@@ -19,7 +19,9 @@ from sse_tap.trace import Headers, header_value
 HOW_TO = "record one with: curl -N --trace-time --trace FILE URL"
 DAY_NS = 86_400_000_000_000
 
-_ENTRY = re.compile(r"(?:(\d\d):(\d\d):(\d\d)\.(\d{1,6}) )?(==|=>|<=) ([A-Za-z ]+)(?::|, (\d+) bytes)(.*)")
+_ENTRY = re.compile(
+    r"(?:(\d\d):(\d\d):(\d\d)\.(\d{1,6}) )?(==|=>|<=) ([A-Za-z ]+)(?::|, (\d{1,18}) bytes)(.*)"
+)
 _DUMP = re.compile(r"[0-9a-f]{4,16}: ((?:[0-9a-f]{2} ){1,16})")
 _RESET = (
     "Connection reset",
@@ -65,8 +67,8 @@ def _entries(lines: list[str]) -> Iterator[Entry]:
         t = _time_of_day(match)
         days += t < at - DAY_NS // 2  # past midnight
         at = t
-        size = int(match[7] or 0) if len(match[7] or "") < 12 else 0
-        yield Entry(t + days * DAY_NS, match[6], _bytes(lines[start:index], size), match[8] or "")
+        data = _bytes(lines[start:index], int(match[7] or 0))
+        yield Entry(t + days * DAY_NS, match[6], data, match[8] or "")
 
 
 def _time_of_day(match: re.Match[str]) -> int:

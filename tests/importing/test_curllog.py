@@ -157,6 +157,7 @@ def test_a_request_body_and_https() -> None:
             REQUEST,
             entry("23:59:59.9", "Recv header", HEAD + b"\r\n"),
             entry("23:59:59.9", "Recv data", b"5\r\nabcdefgh"),
+            entry("23:59:59.9", "Recv data", b"ijk"),
         ),
     ],
 )
