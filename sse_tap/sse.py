@@ -112,16 +112,12 @@ class SSEParser:
 
     def feed(self, data: bytes) -> list[Block]:
         """The blocks that `data` completes, in their order."""
-        size = len(data)
-        if (
-            size <= self._room
-            and data.find(b"\n") == size - 2
-            and data.startswith(_DATA)
-            and data.endswith(_BLANK)
-            and _CR not in data
-        ):  # one plain event, as live streams come: `_plain` would do, at five times the cost
-            end = self._position = self._position + size
-            return [_made(("message", data[6:-2].decode("utf-8", "replace"), self.last_event_id, end, False))]
+        if len(data) <= self._room and data.startswith(_DATA) and data.endswith(_BLANK):
+            value = data[6:-2]
+            if _LF not in value and _CR not in value:
+                # One plain event, as live streams come: `_plain` would do, at four times the cost.
+                end = self._position = self._position + len(data)
+                return [_made(("message", value.decode("utf-8", "replace"), self.last_event_id, end, False))]
         return self._blocks(data)
 
     def close(self) -> bytes:
