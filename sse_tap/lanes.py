@@ -59,6 +59,7 @@ class Lane:
     source: str = ""
     id: str = ""
     offset: int = 0  # what was added to the trace's `t`
+    running: bool = False  # the tap is still recording
 
     def at(self, t: int) -> int:
         """A time of this lane's own trace, on the picture's clock."""
@@ -133,6 +134,15 @@ def picture(
 def _shifted(group: Group, down: Lane) -> Group:
     first, last, arrival = down.at(group.t_first), down.at(group.t_last), down.at(group.t_arrival)
     return Group(first, last, arrival, group.blocks)
+
+
+def running(shown: Picture, now: int) -> Picture:
+    """The picture of a stream that is being recorded, `now` (ns on the picture's clock): open lanes go on."""
+    lanes = tuple(
+        replace(lane, last=max(lane.last, now), running=True) if lane.end is None else lane
+        for lane in shown.lanes
+    )
+    return replace(shown, lanes=lanes)
 
 
 def shared_clock(traces: Sequence[Trace]) -> bool:
@@ -246,6 +256,7 @@ class Mark(Enum):
     END = auto()
     BROKEN = auto()  # an end other than complete
     CUT = auto()  # the file stops here
+    RUN = auto()  # still being recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +330,14 @@ def _brackets(lane: Lane, scale: Scale, cells: list[Cell]) -> None:
     hides a block."""
     if lane.response is not None:
         _put(cells, scale.cell(lane.response) - 1, Cell(Mark.HEAD))
-    end = Mark.CUT if lane.end is None else Mark.END if lane.reason == "complete" else Mark.BROKEN
+    _put_end(lane, scale, cells)
+
+
+def _put_end(lane: Lane, scale: Scale, cells: list[Cell]) -> None:
+    if lane.end is None:
+        end = Mark.RUN if lane.running else Mark.CUT
+    else:
+        end = Mark.END if lane.reason == "complete" else Mark.BROKEN
     at = scale.cell(lane.last if lane.end is None else lane.end) + 1
     _put(cells, at if cells[at].mark in _SOFT else at + 1, Cell(end))
 

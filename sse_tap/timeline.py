@@ -89,6 +89,7 @@ UNICODE = Glyphs(
         Mark.END: "┤",
         Mark.BROKEN: "✗",
         Mark.CUT: "?",
+        Mark.RUN: "▸",
     },
     one_tall=("▏", "│", "▕"),
     one_short="╵",
@@ -118,6 +119,7 @@ ASCII = Glyphs(
         Mark.END: "]",
         Mark.BROKEN: "X",
         Mark.CUT: "?",
+        Mark.RUN: ">",
     },
     one_tall=("|", "|", "|"),
     one_short="'",
@@ -144,6 +146,7 @@ STYLES = {
     Mark.DONE: "bold",
     Mark.BROKEN: "bold red",
     Mark.CUT: "bold red",
+    Mark.RUN: "bold green",
 }
 TALL, SHORT = "green", "bright_blue"
 TONES = {
@@ -169,6 +172,7 @@ _LEGEND = {
     Mark.END: "end",
     Mark.BROKEN: "broken off",
     Mark.CUT: "the file stops here",
+    Mark.RUN: "still running",
 }
 _IN_ORDER = (
     Mark.COMMENT,
@@ -183,6 +187,7 @@ _IN_ORDER = (
     Mark.END,
     Mark.BROKEN,
     Mark.CUT,
+    Mark.RUN,
 )
 
 
@@ -274,7 +279,7 @@ class Drawing:
     def _labels(self, lane: Lane, cells: Sequence[Cell], scale: Scale, *, counted: bool) -> Iterator[Label]:
         """What is worth words at a lane, in the order of worth: ends, losses, lag, how many came together."""
         glyphs = self.glyphs
-        if lane.end is None or lane.reason != "complete":
+        if not lane.running and lane.reason != "complete":
             words = END_WORDS.get(lane.reason, self._say(lane.reason)[:30]) or "no end recorded"
             yield Label(scale.cell(lane.last) + 1, words, "bad", 9e18)
         for lost in lane.lost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def _taps(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...])
 @click.option(
     "--alarm", type=click.IntRange(1), metavar="MS", help="Warn when a hop holds blocks for longer."
 )
+@click.option("--live", is_flag=True, help="Draw the running streams, a few frames a second.")
 @click.option(
     "--insecure", multiple=True, metavar="NAME", help="Take any certificate of this tap's upstream."
 )
@@ -57,23 +59,34 @@ def command(
     taps: list[TapSpec],
     output: Path,
     alarm: int | None,
+    live: bool,
     insecure: tuple[str, ...],
     keep_host: bool,
     no_check: bool,
     settings: tuple[str, ...],
-) -> None:
+) -> int:
     """Run taps in one process and record every stream that passes.
 
     Each tap relays the bytes untouched and writes one trace for each stream. Point the client at the
     downstream tap, and the proxy under suspicion at the upstream tap. Stop with Ctrl-C.
     """
+    specs = _with_insecure(taps, insecure)
+    settings = (*settings, *((f"sse_tap_alarm={alarm}",) if alarm else ()))
+    if live:
+        return _watch(specs, output, keep_host, no_check, settings)
+    _record(specs, output, keep_host, no_check, settings)
+    return 0
+
+
+def _record(
+    specs: list[TapSpec], output: Path, keep_host: bool, no_check: bool, settings: tuple[str, ...]
+) -> None:
     from sse_tap.tap.runner import Job, StartFailed, run
 
-    specs = _with_insecure(taps, insecure)
     job = Job(
         taps=specs,
         directory=output,
-        settings=[*settings, *([f"sse_tap_alarm={alarm}"] if alarm else [])],
+        settings=settings,
         keep_host=keep_host,
         check_upstreams=not no_check,
         ready=lambda where: _ready(specs, where, output),
@@ -83,6 +96,24 @@ def command(
         run(job)
     except StartFailed as error:
         raise click.ClickException(str(error)) from error
+
+
+def _watch(
+    specs: list[TapSpec], output: Path, keep_host: bool, no_check: bool, settings: tuple[str, ...]
+) -> int:
+    """The taps in a process of their own, the picture in this one: drawing must not delay a byte."""
+    from sse_tap.cli.liveview import watch
+
+    if not sys.stdout.isatty():
+        raise click.UsageError("--live draws in a terminal, and this is none; leave it out")
+    arguments = ["record", "-o", str(output), *(["--keep-host"] if keep_host else [])]
+    arguments += ["--no-check"] if no_check else []
+    for spec in specs:
+        arguments += ["--tap", f"{spec.name}={spec.listen}:{spec.url}"]
+        arguments += ["--insecure", spec.name] if spec.insecure else []
+    for setting in settings:
+        arguments += ["--set", setting]
+    return watch(arguments, output)
 
 
 def _with_insecure(specs: list[TapSpec], names: tuple[str, ...]) -> list[TapSpec]:
