@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sse_tap import tracefile
+from sse_tap import redact, tracefile
 from sse_tap.observe.facts import (
     BodyChunks,
     Ended,
@@ -28,7 +28,7 @@ from sse_tap.observe.facts import (
     ResponseHead,
     ResponseTrailers,
 )
-from sse_tap.trace import Clock, End, Header, Lag, Note, Request, Response, Trailers, header_value
+from sse_tap.trace import Clock, End, Header, Headers, Lag, Note, Request, Response, Trailers, header_value
 from sse_tap.writer import TraceFile
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Tap:
     fidelity: str
     streams: int = 0
     chunks: int = 0
-    unobserved: int = 0  # connections whose observer lost its place while a stream was open
+    unobserved: int = 0  # connections whose observer lost its place
     files: list[TraceFile] = field(default_factory=list)
     done_recorded: int = 0
     done_lost: int = 0
@@ -133,17 +133,25 @@ class Exchange:
     # the response
 
     def _response_head(self, fact: ResponseHead) -> None:
-        kind = (header_value(fact.headers, "content-type") or "").split(";", 1)[0].strip().lower()
-        wanted = self._recorder.wanted
-        if kind not in self._recorder.types or (wanted and not wanted(self.head, fact)):
-            self.ignored = True
+        self.ignored = not self._is_wanted(fact)
+        if self.ignored:
             return
-        seams = self._recorder.seams
         response = Response(
-            fact.t - self._origin, fact.status, fact.http_version, seams.redact_headers(fact.headers)
+            fact.t - self._origin, fact.status, fact.http_version, self._redacted_headers(fact.headers)
         )
-        self._begin(self._request(kind))
+        self._begin(self._request())
         self._write(response)
+
+    def _is_wanted(self, fact: ResponseHead) -> bool:
+        kind = (header_value(fact.headers, "content-type") or "").split(";", 1)[0].strip().lower()
+        if kind not in self._recorder.types:
+            return False
+        wanted = self._recorder.wanted
+        try:
+            return wanted is None or wanted(self.head, fact)
+        except Exception as error:  # noqa: BLE001 - rather a trace too many
+            self._recorder.suffered(f"the filter failed: {type(error).__name__}: {error}")
+            return True
 
     def _begin(self, request: Request) -> None:
         tap = self.tap
@@ -164,28 +172,56 @@ class Exchange:
         for note in self._early:
             self._write(note)
 
-    def _request(self, _kind: str) -> Request:
-        head, seams = self.head, self._recorder.seams
+    def _request(self) -> Request:
+        head = self.head
         url = f"{head.scheme}://{head.authority}{head.target}"
         if "://" in head.target.split("?", 1)[0] or head.method == "CONNECT":
             url = head.target  # absolute form (RFC 9112, 3.2.2)
         whole = self._request_done and self._body_size == len(self._body)
-        media = header_value(head.headers, "content-type") or ""
-        body = seams.redact_body(bytes(self._body), media) if whole else None
         if not whole:
             why = "longer than 1 MiB" if self._request_done else "not complete when the response began"
             self._early.append(Note(0, "request-body", f"the request body was not kept: {why}"))
+        body = self._redacted_body() if whole else None
         return Request(
             t=0,
             method=head.method,
-            url=seams.redact_url(url),
+            url=self._redacted_url(url),
             http_version=head.http_version,
-            headers=seams.redact_headers(head.headers),
+            headers=self._redacted_headers(head.headers),
             body=body,
             body_sha256=self.body_sha256,
             body_bytes=self._body_size if self._request_done else None,
-            body_truncated=not whole,
+            body_truncated=body is None,
         )
+
+    # secrets: what cannot be redacted is left out, and the trace says so
+
+    def _redacted_headers(self, headers: Headers) -> Headers:
+        try:
+            return self._recorder.seams.redact_headers(headers)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._unredacted("headers", error)
+            return tuple((name, redact.REDACTED) for name, _ in headers)
+
+    def _redacted_url(self, url: str) -> str:
+        try:
+            return self._recorder.seams.redact_url(url)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._unredacted("URL", error)
+            return f"{self.head.scheme}://{self.head.authority}/{redact.REDACTED}"
+
+    def _redacted_body(self) -> bytes | None:
+        media = header_value(self.head.headers, "content-type") or ""
+        try:
+            return self._recorder.seams.redact_body(bytes(self._body), media)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._unredacted("request body", error)
+            return None
+
+    def _unredacted(self, what: str, error: Exception) -> None:
+        why = f"the {what} could not be redacted and was left out: {type(error).__name__}"
+        self._note(Note(0, "not-redacted", why))
+        self._recorder.suffered(f"{why}: {error}")
 
     def _body_chunks(self, fact: BodyChunks) -> None:
         if not self._file:
@@ -204,14 +240,10 @@ class Exchange:
             self._recorder.writer.append(self._file, lines, t, count, size)
 
     def _trailers(self, fact: ResponseTrailers) -> None:
-        headers = self._recorder.seams.redact_headers(fact.headers)
-        self._write(Trailers(fact.t - self._origin, headers))
+        self._write(Trailers(fact.t - self._origin, self._redacted_headers(fact.headers)))
 
     def _remark(self, fact: Remark) -> None:
         self._note(Note(fact.t - self._origin, fact.kind, fact.text))
-        if fact.kind == "observer-stopped" and self._file:
-            self.tap.unobserved += 1
-            self._recorder.suffered(f"{self.tap.name}: stopped observing a connection: {fact.text}")
 
     def _ended(self, fact: Ended) -> None:
         self.ignored = True
@@ -235,17 +267,11 @@ class Exchange:
 
     def lost(self, t: int, chunks: int, size: int) -> None:
         """Chunks passed that never reached the queue."""
-        self._chunks += chunks
-        self._bytes += size
-        self.tap.chunks += chunks
         if self._file:
+            self._chunks += chunks
+            self._bytes += size
+            self.tap.chunks += chunks
             self._recorder.writer.lose(self._file, t - self._origin, chunks, size)
-
-    def overrun(self, t: int, size: int) -> None:
-        """The queue was full and the framing is lost: at least one chunk, at least `size` bytes."""
-        if self._file:
-            self.lost(t, 1, size)
-        self.take(Ended(t, "tap-stopped"))
 
 
 _STEPS: dict[type, Callable[..., None]] = {

@@ -30,9 +30,7 @@ from sse_tap.observe.facts import (
 )
 from sse_tap.observe.http1 import Http1Observer
 from sse_tap.observe.http2 import Http2Observer
-from sse_tap.trace import (
-    Headers,
-)
+from sse_tap.trace import Headers
 from sse_tap.writer import BOUND, TraceWriter
 
 STREAM_TYPES = frozenset({"text/event-stream"})
@@ -42,6 +40,7 @@ _POLL = 0.01  # seconds between two looks at a busy queue: well under the 50 ms 
 _PATIENCE = 20  # empty looks before the thread sleeps until it is woken
 _BREATHER = 0.0005  # seconds of rest after a large read, so that the event loop gets the interpreter
 _LARGE = 16 << 10
+_OVERHEAD = 400  # bytes that an entry of the queue takes beside its data
 _TICK = 0.1  # seconds between two looks at open streams when nothing passes, for those who listen
 
 type Wanted = Callable[[RequestHead, ResponseHead], bool]
@@ -68,6 +67,9 @@ class Seams:
     redact_body: Callable[[bytes, str], bytes] = redact.redact_body
     encode_chunks: Callable[..., bytes] = tracefile.encode_chunks
     queue: Callable[[], deque[tuple[Callable[..., None], tuple[object, ...]]]] = deque
+    writer: Callable[[Callable[[str], None], int], TraceWriter] = lambda report, bound: TraceWriter(
+        report, bound=bound
+    )
 
 
 class Recorder:
@@ -86,7 +88,6 @@ class Recorder:
         wanted: Wanted | None = None,
         versions: Mapping[str, str] | None = None,
         bound: int = BOUND,
-        writer: TraceWriter | None = None,
         seams: Seams | None = None,
     ) -> None:
         self.directory = directory
@@ -94,7 +95,7 @@ class Recorder:
         self.wanted = wanted
         self.versions = dict(versions or {})
         self.seams = seams or Seams()
-        self.writer = writer or TraceWriter(report, bound=bound)
+        self.writer = self.seams.writer(report, bound)
         self.listeners: list[Listener] = []
         self.awake = 0  # when the event loop was last known to be awake (monotonic ns; 0: not told)
         self.boot_id = tracefile.boot_id()
@@ -126,11 +127,12 @@ class Recorder:
 
     def put(self, step: Callable[..., None], args: tuple[object, ...], size: int = 0) -> bool:
         """Queue a step for the observer thread; False where the queue is past its bound or broken."""
-        if size and self._put_bytes - self._taken_bytes + size > self._bound:
+        if self._stopping or (size and self._put_bytes - self._taken_bytes + size > self._bound):
             return False
         try:
             self._queue.append((step, args))
-        except Exception:  # noqa: BLE001 - nothing the recorder does may reach the stream
+        except Exception as error:  # noqa: BLE001 - nothing the recorder does may reach the stream
+            self.suffered(f"{type(error).__name__}: {error}")
             return False
         self._put_bytes += size
         if self._asleep:
@@ -255,11 +257,12 @@ class Connection:
         self._recorder, self._tap, self._scheme = recorder, tap, scheme
         self._protocol = protocol
         self._skipped = 0  # bytes that found the queue full
+        self._overrun = False  # the observer thread will know
         # the observer thread's own
         self._observer: Observer | None = None
         self._early: list[tuple[int, bytes]] = []
         self._blind = False
-        self._recordings: dict[int, Exchange] = {}
+        self._exchanges: dict[int, Exchange] = {}
 
     # on the path
 
@@ -281,56 +284,66 @@ class Connection:
 
     def _put(self, step: Callable[..., None], args: tuple[object, ...], size: int) -> None:
         # Once bytes were skipped, the framing of what follows is unknown: nothing more is queued.
-        if self._skipped:
-            self._skipped += size
-        elif not self._recorder.put(step, args, size):
-            self._skipped = size
-            self._recorder.put(self._on_overrun, (args[0],))
+        if not self._skipped and self._recorder.put(step, args, size and size + _OVERHEAD):
+            return
+        self._skipped += max(size, 1)
+        self._overrun = self._overrun or self._recorder.put(self._on_overrun, (args[0],))
 
     # on the observer thread
 
     def _on_client_data(self, t: int, data: bytes) -> None:
-        self._recorder.taken(len(data))
+        self._recorder.taken(len(data) + _OVERHEAD)
         if self._observer is None and not self._blind:
             self._early.append((t, data))
-            self._choose(b"".join(early for _, early in self._early))
+            self._observe(t, self._choose, b"".join(early for _, early in self._early))
         elif self._observer:
-            self._facts(self._observer.client_data(t, data))
+            self._observe(t, self._observer.client_data, t, data)
 
-    def _choose(self, start: bytes) -> None:
+    def _choose(self, start: bytes) -> Facts:
         """HTTP/2 begins with a fixed preface (RFC 9113, 3.4); three bytes tell it from a method."""
         if len(start) < 3 and self._protocol != "h2":
-            return
+            return []
         seams = self._recorder.seams
         make = seams.http2 if self._protocol == "h2" or start.startswith(b"PRI") else seams.http1
         self._observer = make(self._scheme)
         early, self._early = self._early, []
-        for t, data in early:
-            self._facts(self._observer.client_data(t, data))
+        return [pair for t, data in early for pair in self._observer.client_data(t, data)]
 
     def _on_server_data(self, t: int, read: int, data: bytes, queued: int) -> None:
-        self._recorder.taken(len(data))
-        if self._observer is None and self._protocol == "h2":
-            self._choose(b"")
+        self._recorder.taken(len(data) + _OVERHEAD)
+        if self._observer is None and self._protocol == "h2" and not self._blind:
+            self._observe(t, self._choose, b"")
         if self._observer is None:
-            self._blind = True  # a server that speaks first is not an HTTP/1 server
+            self._blind, self._early = True, []  # a server that speaks first is not an HTTP/1 server
         else:
-            self._facts(self._observer.server_data(t, read, data, queued))
+            self._observe(t, self._observer.server_data, t, read, data, queued)
 
     def _on_closed(self, t: int, side: Side, how: How) -> None:
         if self._observer:
-            self._facts(self._observer.closed(t, side, how))
+            self._observe(t, self._observer.closed, t, side, how)
 
     def _on_remark(self, remark: Remark) -> None:
         self._facts([(0, remark)])
 
     def _on_overrun(self, t: int) -> None:
-        text = "the tap fell too far behind; from here on this connection was not observed"
-        self._facts([(0, Remark(t, "observer-stopped", text))])
-        for recording in list(self._recordings.values()):
-            recording.overrun(t, self._skipped)
-        self._recordings.clear()
-        self._observer, self._blind = None, True
+        why = "the tap fell too far behind; from here on this connection was not observed"
+        self._give_up(t, why, self._skipped)
+
+    def _observe[**P](self, t: int, step: Callable[P, Facts], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Record what an observer says; one that raises is not asked again."""
+        try:
+            facts = step(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - a fault costs the record of this connection, no more
+            self._give_up(t, f"the observer failed: {type(error).__name__}: {error}")
+        else:
+            self._facts(facts)
+
+    def _give_up(self, t: int, why: str, skipped: int = 0) -> None:
+        self._facts([(0, Remark(t, "observer-stopped", why))])
+        for exchange in self._exchanges.values():
+            exchange.lost(t, 1, skipped)  # at least: how many chunks it was, nobody can tell
+        self._facts([(key, Ended(t, "tap-stopped")) for key in self._exchanges])
+        self._observer, self._blind, self._early = None, True, []
 
     def _facts(self, facts: Facts) -> None:
         for key, fact in facts:
@@ -341,15 +354,20 @@ class Connection:
 
     def _fact(self, key: int, fact: Fact) -> None:
         if key == 0:
-            for each in list(self._recordings.values()):
-                each.take(fact)
-            return
-        if isinstance(fact, RequestHead):
-            self._recordings[key] = Exchange(self._recorder, self._tap, fact)
-        elif found := self._recordings.get(key):
+            self._about_all(fact)
+        elif isinstance(fact, RequestHead):
+            self._exchanges[key] = Exchange(self._recorder, self._tap, fact)
+        elif found := self._exchanges.get(key):
             found.take(fact)
             if isinstance(fact, Ended) or found.ignored:
-                self._recordings.pop(key, None)
+                self._exchanges.pop(key, None)
+
+    def _about_all(self, fact: Fact) -> None:
+        for each in self._exchanges.values():
+            each.take(fact)
+        if isinstance(fact, Remark) and fact.kind == "observer-stopped":
+            self._tap.unobserved += 1
+            self._recorder.suffered(f"{self._tap.name}: stopped observing a connection: {fact.text}")
 
 
 class ExchangeTap:
@@ -358,25 +376,36 @@ class ExchangeTap:
     def __init__(self, recorder: Recorder, tap: Tap) -> None:
         self._recorder, self._tap = recorder, tap
         self._dropped = [0, 0, 0]  # first t, chunks, bytes that found the queue full
-        self._recording: Exchange | None = None
+        self._exchange: Exchange | None = None
+
+    @property
+    def path(self) -> str | None:
+        """The trace, where this is a stream; known shortly after the response head."""
+        exchange = self._exchange
+        return str(exchange.path) if exchange and exchange.path else None
 
     def put(self, fact: Fact) -> None:
         """Queue a fact; body chunks are dropped and counted where the queue is past its bound."""
-        size = sum(map(len, fact.pieces)) if isinstance(fact, BodyChunks) else 0
+        size = _size(fact)
         if self._dropped[1] and self._recorder.put(self._on_lost, tuple(self._dropped)):
             self._dropped = [0, 0, 0]
         if not self._recorder.put(self._on_fact, (fact, size), size) and isinstance(fact, BodyChunks):
             self._dropped[0] = self._dropped[0] or fact.t
             self._dropped[1] += len(fact.pieces)
-            self._dropped[2] += size
+            self._dropped[2] += size - _OVERHEAD
 
     def _on_fact(self, fact: Fact, size: int) -> None:
         self._recorder.taken(size)
         if isinstance(fact, RequestHead):
-            self._recording = Exchange(self._recorder, self._tap, fact)
-        elif self._recording:
-            self._recording.take(fact)
+            self._exchange = Exchange(self._recorder, self._tap, fact)
+        elif self._exchange:
+            self._exchange.take(fact)
 
     def _on_lost(self, t: int, chunks: int, size: int) -> None:
-        if self._recording:
-            self._recording.lost(t, chunks, size)
+        if self._exchange:
+            self._exchange.lost(t, chunks, size)
+
+
+def _size(fact: Fact) -> int:
+    """What a fact takes of the queue's bound; only chunks can be spared."""
+    return sum(map(len, fact.pieces)) + _OVERHEAD if isinstance(fact, BodyChunks) else 0

@@ -453,6 +453,9 @@ class Http1Observer:
         if status == 101 or (exchange.method == "CONNECT" and 200 <= status < 300):
             self._end(exchange, "complete")
             self._stopped = self._requests.stopped = True  # another protocol from here on
+            if (header_value(headers, "upgrade") or "").strip().lower() == "h2c":
+                text = "the connection turned to HTTP/2 by an upgrade, which is not followed"
+                self._facts.append((0, Remark(self._t, "observer-stopped", text)))
             return None
         return response_body(exchange.method, status, headers)
 

@@ -11,17 +11,22 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from typing import cast
 
 from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer, TLSLayer
+from mitmproxy.proxy.mode_specs import ReverseMode
 from OpenSSL import SSL
 
 from sse_tap.hostheader import HostRewriter
 from sse_tap.observe import How, Side
 from sse_tap.recorder import Connection as Record
 from sse_tap.tap.sockets import Sockets
+
+_LOOK = 0.02  # seconds between two looks at a side that has closed its half
 
 type Commands = layer.CommandGenerator[None]
 
@@ -44,11 +49,65 @@ class _ClosesProperly(TLSLayer):
 
 
 class WireClientTLS(_ClosesProperly, ClientTLSLayer):
-    """mitmproxy's TLS towards the client."""
+    """mitmproxy's TLS towards the client, after that towards the upstream: only then is known which
+    protocol the client may have. (mitmproxy does so with eager connections alone.)
+    """
+
+    def start_tls(self) -> Commands:
+        server = self.context.server
+        if self.server_tls_available and not server.tls_established and not server.error:
+            yield from self.start_server_tls()
+        yield from super().start_tls()
 
 
 class WireServerTLS(_ClosesProperly, ServerTLSLayer):
     """mitmproxy's TLS towards the upstream."""
+
+
+class WireReverse(modes.ReverseProxy):
+    """mitmproxy's reverse mode, but the upstream is there from the start, as a client's server is, and
+    what it does before the client's first byte is passed on.
+    """
+
+    def finish_start(self) -> layer.CommandGenerator[str | None]:
+        self.child_layer = _Beginning(self.context)
+        error = yield commands.OpenConnection(self.context.server)
+        if not error:
+            self._handle_event = self.child_layer.handle_event
+            yield from self.child_layer.handle_event(events.Start())
+        else:
+            self._handle_event = self.done
+        return cast(str | None, error)
+
+
+class _Beginning(layer.NextLayer):
+    """Asks which layer is next as soon as that can be known, a closing included."""
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.ConnectionClosed):
+            yield from self._closed(event)
+        elif self._too_short(event):
+            self.events.append(event)
+        else:
+            yield from super()._handle_event(event)
+
+    def _closed(self, event: events.ConnectionClosed) -> Commands:
+        self.events.append(event)
+        mode = self.context.client.proxy_mode
+        if self._heard() or (isinstance(mode, ReverseMode) and mode.scheme in ("http", "tcp")):
+            yield from self._ask()  # type: ignore[no-untyped-call]
+        if self.layer is None:  # for one, there is no TLS yet in which anything could be passed on
+            yield commands.CloseConnection(self.context.client)
+
+    def _too_short(self, event: events.Event) -> bool:
+        """Whether what the client said may be the beginning of a TLS record (RFC 8446, 5.1)."""
+        if not isinstance(event, events.DataReceived) or event.connection is not self.context.client:
+            return False
+        heard = self._heard() + event.data
+        return len(heard) < 3 and b"\x16\x03".startswith(heard)
+
+    def _heard(self) -> bytes:
+        return cast(bytes, self.data_client())  # type: ignore[no-untyped-call]
 
 
 class WireLayer(layer.Layer):
@@ -83,6 +142,8 @@ class WireLayer(layer.Layer):
             yield from self._start()
         elif isinstance(event, events.ConnectionClosed):
             yield from self._closed(event.connection)
+        elif isinstance(event, events.Wakeup):
+            yield from self._look_after_closed()
         elif isinstance(event, events.DataReceived) and self._relaying:
             yield from self._relay(event)  # it came while the upstream connection was being opened
 
@@ -123,23 +184,39 @@ class WireLayer(layer.Layer):
         t = time.monotonic_ns()
         side: Side = "client" if connection == self._client else "server"
         how = self._sockets.how_closed(connection)
-        if side == "server" and self._client_is_lost():
-            self._record.closed(t, "client", "reset")
-            self._sockets.reset_on_close(connection)
-            yield from self._over(t, side, "eof")
+        if side == "server" and self._is_lost(self._client):
+            yield from self._broken(t, "client", "reset")
         elif how != "eof":
             yield from self._broken(t, side, how)
         elif self._both_done():
             yield from self._over(t, side, how)
         else:
             self._record.closed(t, side, how)
-            self._copy_close_notify()
-            yield commands.CloseTcpConnection(self._other(side), half_close=True)
+            yield from self._close_half(self._other(side))
 
-    def _client_is_lost(self) -> bool:
-        """The client went away after it had closed its sending half: mitmproxy has no event for that."""
-        client = self._client
-        return self._sockets.is_gone(client) or self._sockets.has_failed(client)
+    def _close_half(self, other: Connection) -> Commands:
+        if other is self._server and self._rewriter and (held := self._rewriter.flush()):
+            yield commands.SendData(other, held)
+        self._copy_close_notify()
+        yield commands.CloseTcpConnection(other, half_close=True)
+        yield commands.RequestWakeup(_LOOK)
+
+    def _look_after_closed(self) -> Commands:
+        """Look whether a side that has closed its half is gone altogether by now.
+
+        For that mitmproxy has no event; without the tap the other side would know with its next byte.
+        """
+        if self._finished:
+            return
+        sides: tuple[tuple[Side, Connection], ...] = (("client", self._client), ("server", self._server))
+        for side, connection in sides:
+            if not connection.state & ConnectionState.CAN_READ and self._is_lost(connection):
+                yield from self._broken(time.monotonic_ns(), side, "reset")
+                return
+        yield commands.RequestWakeup(_LOOK)
+
+    def _is_lost(self, connection: Connection) -> bool:
+        return self._sockets.is_gone(connection) or self._sockets.has_failed(connection)
 
     def _both_done(self) -> bool:
         can_read = ConnectionState.CAN_READ

@@ -7,6 +7,7 @@ import logging
 import re
 import signal
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from mitmproxy import addons, ctx, exceptions, master, options
 from mitmproxy.addons.script import ScriptLoader
 
-from sse_tap.recorder import Listener
+from sse_tap.recorder import Listener, Seams
 from sse_tap.tap.addon import SSETap
 from sse_tap.tap.spec import TapSpec
 
@@ -28,7 +29,7 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """What to run. `settings` are mitmproxy options as `name=value`."""
+    """What to run. `settings` are mitmproxy options as `name=value`; `seams` is for tests of faults."""
 
     taps: Sequence[TapSpec]
     directory: Path
@@ -36,6 +37,7 @@ class Job:
     keep_host: bool = False
     check_upstreams: bool = True
     listeners: Sequence[Listener] = ()
+    seams: Seams | None = None
     ready: Callable[[dict[str, str]], None] = field(default=lambda listening: None)
     say: Callable[[str, int], None] = field(default=lambda text, level: None)
 
@@ -73,18 +75,22 @@ async def _run(job: Job) -> None:
     logging.getLogger().addHandler(log)
     try:
         runner = _master(job, log)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, runner.shutdown)
+        _stop_on_signals(runner)
         await runner.run()
     finally:
         logging.getLogger().removeHandler(log)
 
 
+def _stop_on_signals(runner: master.Master) -> None:
+    if threading.current_thread() is threading.main_thread():  # elsewhere there are none
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, runner.shutdown)
+
+
 def _master(job: Job, log: _Log) -> master.Master:
     opts = options.Options()
     runner = master.Master(opts)
-    tap = SSETap(specs={spec.mode: spec for spec in job.taps}, listeners=job.listeners)
+    tap = SSETap(specs={spec.mode: spec for spec in job.taps}, listeners=job.listeners, seams=job.seams)
     runner.addons.add(*_with(tap, addons.default_addons()), ErrorCheck(log), _Ready(job))
     opts.add_option("sse_tap_record", bool, True, "sse-tap record is running.")
     try:

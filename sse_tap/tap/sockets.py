@@ -7,11 +7,11 @@ changed shape, the answers are "nothing queued" and "eof", and the bytes pass al
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import socket
 import struct
-import time
 from typing import Any
 
 from mitmproxy import ctx
@@ -52,12 +52,15 @@ class Sockets:
         return self._why_cancelled() if connection.state is ConnectionState.CLOSED else "eof"
 
     def _why_cancelled(self) -> How:
-        """mitmproxy gave the connection up: at shutdown, when idle, or as it could not be written to."""
+        """mitmproxy gave the connection up: at shutdown, when idle, or as it could not be written to.
+
+        It cancels the connection's task, in which this runs, and gives the reason along.
+        """
         try:
             if ctx.master.should_exit.is_set():
                 return "stopped"
-            watchdog = self._handler.timeout_watchdog
-            return "timeout" if watchdog.last_activity + watchdog.timeout < time.time() else "reset"
+            task: Any = asyncio.current_task()
+            return "timeout" if task._cancel_message == "timeout" else "reset"
         except Exception:  # noqa: BLE001 - as above
             return "reset"
 

@@ -471,7 +471,7 @@ def test_http_2_with_prior_knowledge_is_not_taken_for_a_request() -> None:
 def ended(
     *closings: tuple[int, str, How], body: bytes = CHUNKED + b"1\r\na\r\n", after: bytes = b""
 ) -> Ended:
-    """How an open exchange ends by closings in turn; `after` comes from the server before the last one."""
+    """How an open exchange ends by closings in turn; `after`: what the server says before the last."""
     observer = Http1Observer(scheme="http")
     facts = observe([("client", GET), ("server", body)], observer)
     for t, side, how in closings[:-1]:
