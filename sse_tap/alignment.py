@@ -50,12 +50,12 @@ class Alignment:
 
 
 def contiguous(trace: Trace, blocks: Blocks) -> int:
-    """Decoded bytes known without a hole: up to the first chunk that the recorder lost."""
-    ends = blocks.body.ends
-    if not trace.lost:
+    """Decoded bytes known without a hole: up to the first chunk that the recorder may have lost."""
+    wire = trace.contiguous
+    if wire == trace.chunks.nbytes:
         return len(blocks.body.data)
-    chunks = bisect_right(trace.chunks.times, min(lost.t for lost in trace.lost))
-    return ends[chunks - 1] if chunks else 0
+    chunks = bisect_right(trace.chunks.ends, wire)
+    return blocks.body.ends[chunks - 1] if chunks else 0
 
 
 def common_prefix(a: bytes, b: bytes) -> int:

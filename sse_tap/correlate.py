@@ -130,8 +130,11 @@ def streams_of(seen: Sequence[Seen], progress: Progress | None = None) -> list[S
 
 
 def _sides(seen: Sequence[Seen], clocks: Clocks, progress: Progress | None) -> Iterator[_Side]:
+    twins: dict[bytes, Seen] = {}
     for done, one in enumerate(seen, 1):
-        yield _Side(one, clocks)
+        digest = blake2b(one.data, digest_size=16).digest() if one.data else b""
+        one.like(twins.setdefault(digest, one))
+        yield _Side(one, digest, clocks)
         if progress:
             progress(done, len(seen))
 
@@ -247,10 +250,9 @@ def request_key(trace: Trace) -> tuple[str, str, str] | None:
 class _Side:
     """A trace with what is asked of it again and again; times on the common scale."""
 
-    def __init__(self, seen: Seen, clocks: Clocks) -> None:
-        self.seen, self.trace = seen, seen.trace
+    def __init__(self, seen: Seen, digest: bytes, clocks: Clocks) -> None:
+        self.seen, self.trace, self.digest = seen, seen.trace, digest
         self.ids, self.key = request_ids(seen.trace), request_key(seen.trace)
-        self.digest = blake2b(seen.data, digest_size=16).digest() if seen.data else b""
         self.place(clocks)
 
     def place(self, clocks: Clocks) -> None:

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
-from sse_tap.signature import Burst, bursts_of, ms, period_of
+from sse_tap.signature import Burst, bursts_of, filled, ms, period_of
 from sse_tap.text import duration, plural
-from sse_tap.timing import Blocks, Kind, Seen, finish_of, is_ndjson, percentile, start_of
+from sse_tap.timing import (
+    Blocks,
+    Kind,
+    Seen,
+    finish_of,
+    is_ndjson,
+    percentile,
+    reads_of,
+    silence_of,
+    start_of,
+)
 from sse_tap.trace import Trace
 
 MS = 1_000_000
@@ -62,10 +71,14 @@ class _Scene:
         return Finding(kind, severity, (t - self.begin) / MS, text, self.trace.tap)
 
 
-def findings_of(seen: Seen, *, alone: bool = True) -> list[Finding]:
-    """What a trace tells by itself, by time; `alone`: no other tap saw the stream, so bursts are told."""
+def findings_of(seen: Seen, *, first: bool = True) -> list[Finding]:
+    """What a trace tells by itself, by time.
+
+    `first`: no other tap upstream of this one saw the same bytes, so what the body and its bursts say is
+    said here; of the others only what happened at that tap.
+    """
     scene = _Scene(seen.trace, seen.blocks, start_of(seen.trace))
-    audits = (*AUDITS, _bursts) if alone else AUDITS
+    audits = (*AT_THE_TAP, *OF_THE_BODY) if first else AT_THE_TAP
     return sorted((found for audit in audits for found in audit(scene)), key=lambda found: found.at_ms)
 
 
@@ -139,10 +152,12 @@ _MARKERS = (
 
 def _silences(scene: _Scene) -> Iterator[Finding]:
     """Waits longer than what intermediaries allow, the one for the response's headers included."""
-    trace = scene.trace
+    trace, least = scene.trace, IDLE_LIMITS[0][0]
+    head = trace.response.t if trace.response else finish_of(trace)
+    if max(silence_of(trace)[0], head - scene.begin) <= least:
+        return
     marks = [scene.begin, *([trace.response.t] if trace.response else []), *trace.chunks.times]
     marks += [trace.end.t] if trace.end else []
-    least = IDLE_LIMITS[0][0]
     long = sorted(((b - a, a) for a, b in pairwise(marks) if b - a > least), reverse=True)
     for length, began in long[:MOST_SILENCES]:
         limits = [text for limit, text in IDLE_LIMITS if length > limit]
@@ -235,9 +250,9 @@ def _stopped(scene: _Scene, heart: Keepalive, every: str) -> Iterator[Finding]:
 
 def _bursts(scene: _Scene) -> Iterator[Finding]:
     """The shape of something that holds back and lets go, before this tap."""
-    bursts = list(bursts_of(scene.trace, scene.blocks))
-    if not bursts or len(scene.blocks) < MANY_BLOCKS:
+    if len(scene.blocks) < max(MANY_BLOCKS, 1.4 * reads_of(scene.trace)):
         return
+    bursts = list(bursts_of(scene.trace, scene.blocks))
     text = _whole(scene, bursts) or _gzip_stuck(scene, bursts) or _repeated(scene, bursts)
     if text:
         yield scene.finding(
@@ -269,12 +284,12 @@ def _gzip_stuck(scene: _Scene, bursts: Sequence[Burst]) -> str:
 def _repeated(scene: _Scene, bursts: Sequence[Burst]) -> str:
     """Bursts of several blocks, each after a wait, that hold most of the stream."""
     counts = _blocks_in(scene.blocks, bursts)
-    waits = [b.t - a.t for a, b in pairwise([Burst(scene.begin, 0, False), *bursts])]
+    waits = [b.t - a.t for a, b in pairwise([Burst(scene.begin, 0, 0), *bursts])]
     many = [i for i, count in enumerate(counts) if count >= BURST_BLOCKS and waits[i] >= BURST_WAIT]
     inside = sum(counts[i] for i in many)
     if len(many) < 3 or inside < 0.7 * len(scene.blocks):
         return ""
-    shape = _shape([bursts[i] for i in many])
+    shape = _shape(scene.blocks, [bursts[i] for i in many])
     if not shape and inside < MANY_BLOCKS * len(many):
         return ""
     return f"{inside:,} of {plural(len(scene.blocks), 'block')} came in {plural(len(many), 'burst')}{shape}"
@@ -286,10 +301,9 @@ def _blocks_in(blocks: Blocks, bursts: Sequence[Burst]) -> list[int]:
     return [b - a for a, b in pairwise(edges)]
 
 
-def _shape(bursts: Sequence[Burst]) -> str:
+def _shape(blocks: Blocks, bursts: Sequence[Burst]) -> str:
     """What is regular about bursts, for a sentence: their size, or their period."""
-    sizes = Counter(burst.size for burst in bursts[:-1] if burst.mid_block)
-    size, count = max(sizes.items(), key=lambda item: item[1], default=(0, 0))
+    size, count = filled(blocks, bursts)
     if count >= 2 and count >= 0.7 * (len(bursts) - 1):
         return f" of {size:,} B, cut off in mid-block: a buffer that fills"
     period = period_of([burst.t for burst in bursts])
@@ -342,12 +356,15 @@ def _not_utf8(body: bytes) -> int | None:
 
 
 def _dataless(body: bytes) -> int | None:
+    # Looking for words is many times faster than the expression, and most bodies have none of them.
+    if not any(word in body for word in (b"\nid", b"\nevent", b"\nretry", b"\rid", b"\revent")):
+        body = body[:1000]
     found = _WITHOUT_DATA.search(body)
     return found.start() if found else None
 
 
 def _comment_after_id(body: bytes) -> int | None:
-    first = _ID.search(body)
+    first = _ID.search(body) if b"id:" in body and (b"\n:" in body or b"\r:" in body) else None
     found = _COMMENT_ALONE.search(body, first.end()) if first else None
     return found.start() if found else None
 
@@ -445,14 +462,7 @@ def _type(scene: _Scene) -> Iterator[Finding]:
         yield scene.finding("content-type", "warning", trace.response.t, text)
 
 
-AUDITS: tuple[Callable[[_Scene], Iterator[Finding]], ...] = (
-    _status,
-    _end,
-    _done,
-    _silences,
-    _keepalives,
-    _choking,
-    _notes,
-    _record,
-    _type,
-)
+type _Audit = Callable[[_Scene], Iterator[Finding]]
+
+AT_THE_TAP: tuple[_Audit, ...] = (_status, _end, _silences, _notes, _record)
+OF_THE_BODY: tuple[_Audit, ...] = (_done, _keepalives, _bursts, _choking, _type)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sse_tap.alignment import Relation
 from sse_tap.causes import Cause, Clues, cause_of, clues_of
 from sse_tap.correlate import Match, Progress, Stream, streams_of
 from sse_tap.findings import Finding, findings_of
@@ -96,9 +97,10 @@ def judge_hop(stream: Stream, up: int, *, min_hold: int = MIN_HOLD) -> Judged:
 def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
     """What each trace tells, once: the same fact seen by two taps is told by the one nearest its origin."""
     told: set[tuple[str, str]] = set()
-    for seen, offset in zip(stream.seen, stream.offsets, strict=True):
+    for index, (seen, offset) in enumerate(zip(stream.seen, stream.offsets, strict=True)):
+        same = index > 0 and hops[index - 1].hop.measured.alignment.relation == Relation.SAME
         shift = (offset + start_of(seen.trace)) / MS
-        for finding in findings_of(seen, alone=not hops or seen is stream.seen[0]):
+        for finding in findings_of(seen, first=not same):
             if (finding.kind, finding.text) not in told:
                 told.add((finding.kind, finding.text))
                 yield replace(finding, at_ms=finding.at_ms + shift)

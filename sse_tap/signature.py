@@ -23,6 +23,7 @@ WHOLE = 0.9  # of the blocks came after the last one had left
 ALIKE = 0.7  # of the bursts must fit a size or a period
 NEAR = 0.12  # how near a gap must be to a multiple of the period, in periods
 SIZE_UNIT = 256  # buffers are multiples of it
+SIZES = 4  # of the most common sizes of bursts are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,11 @@ class Shape:
 
 
 class Burst(NamedTuple):
-    """Chunks that came together at a tap: when, how many bytes on the wire, whether they end in mid-block."""
+    """Chunks that came together at a tap: when (ns), bytes on the wire, the decoded offset they end at."""
 
     t: int
     size: int
-    mid_block: bool
+    end: int
 
 
 def shape_of(hop: Hop) -> Shape:
@@ -79,12 +80,12 @@ def bursts_of(trace: Trace, blocks: Blocks) -> Iterator[Burst]:
             columns.reads[i] == columns.reads[i - 1] or columns.times[i] - columns.times[start] <= TOGETHER
         ):
             continue
-        yield Burst(columns.times[start], columns.ends[i - 1] - sent, _in_block(blocks, decoded[i - 1]))
+        yield Burst(columns.times[start], columns.ends[i - 1] - sent, decoded[i - 1])
         start, sent = i, columns.ends[i - 1]
 
 
-def _in_block(blocks: Blocks, offset: int) -> bool:
-    """Whether an offset lies inside a block and not between two."""
+def in_block(blocks: Blocks, offset: int) -> bool:
+    """Whether a decoded offset lies inside a block and not between two."""
     at = bisect_right(blocks.ends, offset)
     last = blocks.ends[at - 1] if at else 0
     return bool(blocks.body.data[last:offset].strip(b"\r\n"))
@@ -142,21 +143,26 @@ def _rate_limit(hop: Hop, bursts: Sequence[Burst]) -> Shape | None:
 
 def _fixed_size(hop: Hop, bursts: Sequence[Burst]) -> Shape | None:
     """Bursts of one size that end wherever the buffer was full, mostly in mid-block."""
-    full = [burst for burst in bursts[:-1] if burst.mid_block]
-    sizes = Counter(burst.size for burst in full)
-    if not sizes:
-        return None
-    size, count = sizes.most_common(1)[0]
-    round_size = size % SIZE_UNIT == 0
-    enough = count >= ALIKE * max(len(bursts) - 1, 1) and count >= 2
-    if not enough and not (round_size and _first_is(bursts, size)):
+    blocks = hop.measured.down.blocks
+    size, count = filled(blocks, bursts)
+    repeated = count >= 2 and count >= ALIKE * (len(bursts) - 1)
+    first = bool(bursts) and size == bursts[0].size and size % SIZE_UNIT == 0
+    if not size or not (repeated or first):
         return None
     return Shape("fixed-size", f"{_groups_text(hop)}, in pieces of {size:,} B", size=size)
 
 
-def _first_is(bursts: Sequence[Burst], size: int) -> bool:
-    """A first piece of a buffer's size, whatever follows."""
-    return bursts[0].size == size
+def filled(blocks: Blocks, bursts: Sequence[Burst]) -> tuple[int, int]:
+    """The most common size of bursts (but for the last) that end in mid-block, and how many have it."""
+    sizes = Counter(burst.size for burst in bursts[:-1]).most_common(SIZES)
+    counts = [(_cut(blocks, bursts, size), size) for size, _ in sizes]
+    count, size = max(counts, default=(0, 0))
+    return (size, count) if count else (0, 0)
+
+
+def _cut(blocks: Blocks, bursts: Sequence[Burst], size: int) -> int:
+    """How many bursts of a size end in mid-block."""
+    return sum(burst.size == size and in_block(blocks, burst.end) for burst in bursts[:-1])
 
 
 def _periodic(hop: Hop, bursts: Sequence[Burst]) -> Shape | None:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
+from operator import ne, sub
 from typing import overload
 
 from sse_tap.content import is_done, text_of
@@ -135,7 +136,7 @@ def _decoded(trace: Trace) -> Body:
     first_loss = min((lost.t for lost in trace.lost), default=None)
     data, ends = bytearray(), array("q")
     for i, t in enumerate(trace.chunks.times):
-        if first_loss is None or t <= first_loss:
+        if first_loss is None or t < first_loss:  # equal: maybe after it
             data += decoder.feed(trace.chunks.data(i))
         ends.append(len(data))
     return Body(bytes(data), ends, _decoding_problems(trace, decoder.error, first_loss is not None))
@@ -334,34 +335,52 @@ def _id_fields(body: bytes) -> tuple[list[int], list[str]]:
     return ends, values
 
 
-def blocks_of(trace: Trace, body: Body | None = None) -> Blocks:
+def spans_of(trace: Trace, body: Body) -> Spans:
+    """Where the blocks lie: NDJSON lines by media type, SSE otherwise."""
+    return scan_lines(body.data) if is_ndjson(trace) else scan_sse(body.data)
+
+
+def blocks_of(trace: Trace) -> Blocks:
     """The blocks of a trace: NDJSON lines by media type, SSE otherwise."""
-    body = decode_body(trace) if body is None else body
-    ndjson = is_ndjson(trace)
-    spans = scan_lines(body.data) if ndjson else scan_sse(body.data)
-    return Blocks(trace, body, spans, ndjson=ndjson)
+    body = decode_body(trace)
+    return Blocks(trace, body, spans_of(trace, body), ndjson=is_ndjson(trace))
 
 
 class Seen:
     """A trace with its blocks, found once and when first asked for."""
 
-    __slots__ = ("_blocks", "trace")
+    __slots__ = ("_blocks", "_body", "_spans", "trace")
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
+        self._body: Body | None = None
+        self._spans: Spans | None = None
         self._blocks: Blocks | None = None
+
+    @property
+    def body(self) -> Body:
+        """The decoded body."""
+        if self._body is None:
+            self._body = decode_body(self.trace)
+        return self._body
+
+    @property
+    def data(self) -> bytes:
+        """The decoded body's bytes."""
+        return self.body.data
 
     @property
     def blocks(self) -> Blocks:
         """The trace's blocks."""
         if self._blocks is None:
-            self._blocks = blocks_of(self.trace)
+            self._spans = spans_of(self.trace, self.body) if self._spans is None else self._spans
+            self._blocks = Blocks(self.trace, self.body, self._spans, ndjson=is_ndjson(self.trace))
         return self._blocks
 
-    @property
-    def data(self) -> bytes:
-        """The decoded body."""
-        return self.blocks.body.data
+    def like(self, other: Seen) -> None:
+        """Another tap saw the same bytes: take its word for where the blocks are."""
+        if self._spans is None and is_ndjson(self.trace) == is_ndjson(other.trace):
+            self._spans = spans_of(other.trace, other.body) if other._spans is None else other._spans
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -374,12 +393,12 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 def silence_of(trace: Trace) -> tuple[int, int]:
     """The longest time (ns) without a byte of the response after its headers, and when it began (t)."""
-    marks = [trace.response.t] if trace.response else []
-    marks += trace.chunks.times
-    marks += [trace.end.t] if trace.end else []
-    gaps = ((b - a, -a) for a, b in pairwise(marks))
-    length, began = max(gaps, default=(0, 0))
-    return max(length, 0), -began
+    marks = array("q", [trace.response.t] if trace.response else [])
+    marks.extend(trace.chunks.times)
+    marks.extend([trace.end.t] if trace.end else [])
+    gaps = array("q", map(sub, marks[1:], marks))
+    longest = max(gaps, default=0)
+    return (longest, marks[gaps.index(longest)]) if longest > 0 else (0, 0)
 
 
 def start_of(trace: Trace) -> int:
@@ -401,7 +420,7 @@ def finish_of(trace: Trace) -> int:
 def reads_of(trace: Trace) -> int:
     """How many wake-ups of the tap brought response body."""
     reads = trace.chunks.reads
-    return sum(1 for a, b in pairwise(reads) if a != b) + bool(reads)
+    return sum(map(ne, reads[1:], reads)) + bool(reads)
 
 
 def summary(trace: Trace, blocks: Blocks | None = None) -> Summary:
