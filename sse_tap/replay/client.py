@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import h2.config
@@ -22,6 +22,7 @@ import h2.exceptions
 import h2.settings
 import h11
 
+from sse_tap.observe import How, Side
 from sse_tap.replay.http1 import raw
 from sse_tap.trace import Headers
 
@@ -38,9 +39,7 @@ class Seen(Protocol):
     def server_data(self, t: int, read: int, data: bytes, queued: int) -> None:
         """Bytes that came in one read."""
 
-    def closed(
-        self, t: int, side: Literal["client", "server"], how: Literal["eof", "reset", "timeout"]
-    ) -> None:
+    def closed(self, t: int, side: Side, how: How) -> None:
         """How the connection ended, where the message did not end before."""
 
 
@@ -60,6 +59,7 @@ class Link:
     def __init__(self, sock: socket.socket, seen: Seen, until: float) -> None:
         self._sock, self._seen, self._until = sock, seen, until
         self._reads = 0
+        self._ended = False
 
     def send(self, data: bytes) -> None:
         """Send all of it."""
@@ -77,8 +77,14 @@ class Link:
             self._reads += 1
             self._seen.server_data(t, self._reads, data, 0)
         else:
-            self._seen.closed(t, "server", "eof")
+            self.end("server", "eof", t)
         return data
+
+    def end(self, side: Side, how: How, t: int = 0) -> None:
+        """Tell the observer, the first time, about an end that is none of HTTP's."""
+        if not self._ended:
+            self._seen.closed(t or time.monotonic_ns(), side, how)
+        self._ended = True
 
     def _left(self) -> float:
         left = self._until - time.monotonic()
@@ -110,8 +116,8 @@ def exchange(
     with sock:
         if parts.scheme == "https":
             sock = _secured(sock, parts.hostname, context, http2)
-        with sock, _ends(seen):
-            link = Link(sock, seen, until)
+        link = Link(sock, seen, until)
+        with sock, _ends(link):
             chosen = sock.selected_alpn_protocol() if isinstance(sock, ssl.SSLSocket) else None
             (_over_http2 if chosen == "h2" else _over_http1)(link, outgoing)
 
@@ -123,20 +129,15 @@ def _secured(sock: socket.socket, host: str, context: ssl.SSLContext | None, htt
 
 
 @contextmanager
-def _ends(seen: Seen) -> Iterator[None]:
-    """Tell the observer about an end that is none of HTTP's."""
+def _ends(link: Link) -> Iterator[None]:
     try:
         yield
     except TimeoutError:
-        seen.closed(time.monotonic_ns(), "server", "timeout")
+        link.end("server", "timeout")
     except OSError:
-        seen.closed(time.monotonic_ns(), "server", "reset")
-    except KeyboardInterrupt:
-        seen.closed(time.monotonic_ns(), "client", "reset")
-        seen.closed(time.monotonic_ns(), "server", "eof")
-        raise
+        link.end("server", "reset")
     except (h11.RemoteProtocolError, h2.exceptions.ProtocolError):
-        seen.closed(time.monotonic_ns(), "server", "eof")
+        link.end("server", "eof")
 
 
 def authority_of(url: str) -> str:

@@ -119,7 +119,10 @@ async def handle(app: App, reader: asyncio.StreamReader, writer: asyncio.StreamW
         connection = Http2 if data.startswith(PREFACE) else Http1
         await connection(app, reader, writer).run(data)
     except (OSError, ProtocolError, H2Error):
-        pass  # the client left, or speaks no HTTP
+        writer.transport.abort()  # the client left, or speaks no HTTP
+    except asyncio.CancelledError:
+        writer.transport.abort()  # the server stops
+        raise
     finally:
         writer.close()
 
@@ -281,6 +284,8 @@ class Replay:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            with suppress(TimeoutError):  # what is being closed shall be, before its loop is
+                await asyncio.wait_for(server.wait_closed(), _GRACE_S)
 
     def _note(self, served: Served) -> None:
         self.on_served(served)

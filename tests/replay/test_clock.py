@@ -1,0 +1,73 @@
+"""Waking in time, and measuring it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+from sse_tap.replay.clock import Drift, LoopClock, fine_loop
+
+
+def test_quantiles_of_lateness() -> None:
+    drift = Drift()
+    for late in range(1, 101):
+        drift.add(late * 100_000)
+    assert (drift.count, drift.max_ns) == (100, 10_000_000)
+    assert abs(drift.quantile(0.5) - 5.0) < 0.02
+    assert abs(drift.quantile(0.99) - 9.9) < 0.02
+    assert str(drift).endswith("max 10.00 ms over 100 writes")
+
+
+def test_nothing_measured_is_zero_and_early_is_not_late() -> None:
+    drift = Drift()
+    assert drift.quantile(0.99) == 0
+    drift.add(-5)
+    assert drift.max_ns == 0
+
+
+def test_it_never_wakes_early_and_rarely_late() -> None:
+    async def sleep() -> list[int]:
+        clock = LoopClock()
+        late = []
+        for step in range(1, 60):
+            due = clock.now() + 137_000 * (step % 23)
+            await clock.sleep_until(due)
+            late.append(clock.now() - due)
+        return sorted(late)
+
+    with asyncio.Runner(loop_factory=fine_loop) as runner:
+        late = runner.run(sleep())
+    assert late[0] >= 0
+    assert late[len(late) // 2] < 5_000_000
+
+
+def test_what_is_due_lets_others_run_first() -> None:
+    async def race() -> list[str]:
+        order: list[str] = []
+        asyncio.get_running_loop().call_soon(order.append, "other")
+        await LoopClock().sleep_until(0)
+        order.append("mine")
+        return order
+
+    with asyncio.Runner(loop_factory=fine_loop) as runner:
+        assert runner.run(race()) == ["other", "mine"]
+
+
+def test_the_loop_still_hears_sockets_and_threads() -> None:
+    async def hear() -> float:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        begin = time.monotonic()
+        loop.call_later(0.05, theirs.send, b"x")
+        long_timer = loop.call_later(30, print)
+        assert await asyncio.wait_for(loop.sock_recv(ours, 1), 10) == b"x"
+        assert await asyncio.wait_for(loop.run_in_executor(None, lambda: 7), 10) == 7
+        long_timer.cancel()
+        ours.close()
+        theirs.close()
+        return time.monotonic() - begin
+
+    with asyncio.Runner(loop_factory=fine_loop) as runner:
+        assert 0.05 <= runner.run(hear()) < 5
