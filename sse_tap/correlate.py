@@ -259,6 +259,7 @@ class _Side:
         """Put the trace on the common scale, again where a machine has moved."""
         self.zero = clocks.zero(self.trace)
         self.begin, self.end = self.zero + start_of(self.trace), self.zero + finish_of(self.trace)
+        self.asked = None if self.trace.request is None else self.begin
         head = self.trace.response
         self.head = None if head is None else self.zero + head.t
         times = self.seen.blocks.times
@@ -308,7 +309,9 @@ def _agrees(up: _Side, down: _Side, match: Match) -> bool:
 
 def _nested(up: _Side, down: _Side, error: int) -> bool:
     """Whether the upstream exchange can be inside the downstream one: causality, as far as heads tell."""
-    if up.begin + error < down.begin or up.begin - error > down.end:
+    if up.asked is not None and up.asked - error > down.end:
+        return False
+    if up.asked is not None and down.asked is not None and up.asked + error < down.asked:
         return False
     return up.head is None or down.head is None or up.head <= down.head + error
 

@@ -10,6 +10,7 @@ import random
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from sse_tap.trace import (
     Chunk,
@@ -463,11 +464,11 @@ def case(seed: int, origin: Callable[[random.Random], Writes] | None = None, hop
 def taps(scene: Scene, seed: int) -> tuple[Trace, Trace]:
     """Both taps' traces of a scene."""
     rng = scene.rng
-    origin_ns = rng.randrange(10**15)
+    began = rng.randrange(10**15)
+    asked = began + round(scene.request * MS)
     request = replace_key(seed)
-    skew = 0 if scene.skew is None else round(scene.skew * MS)
     up = Trace(
-        header=_header("origin", seed, origin_ns + round(scene.request * MS) + skew, scene.skew is not None),
+        header=_header("origin", seed, asked, scene.skew),
         request=replace(request, http_version="HTTP/1.1"),
         response=Response(_ns(scene.sent_head - scene.request), 200, "HTTP/1.1", SSE),
         chunks=_chunks([(t - scene.request, data) for t, data in scene.sent], []),
@@ -479,7 +480,7 @@ def taps(scene: Scene, seed: int) -> tuple[Trace, Trace]:
         None if scene.came_head > 1e8 else Response(_ns(scene.came_head), 200, "HTTP/1.1", scene.came_headers)
     )
     down = Trace(
-        header=_header("edge", seed, origin_ns, False),
+        header=_header("edge", seed, began, None),
         request=request,
         response=head,
         chunks=kept,
@@ -495,9 +496,12 @@ def replace_key(seed: int) -> Request:
     return Request(0, "POST", f"https://chat.example/chat/{seed}", "HTTP/2.0", (), b"{}", f"{seed:064x}")
 
 
-def _header(tap: str, seed: int, origin_ns: int, elsewhere: bool) -> Header:
-    boot = "another machine" if elsewhere else "this machine"
-    return Header(tap, f"{seed:08x}{tap}", "2026-11-22T13:40:11Z", Clock("monotonic", origin_ns, boot))
+def _header(tap: str, seed: int, t: int, skew: float | None) -> Header:
+    """A header at `t` ns; on another machine the monotonic clock is any, the wall clock `skew` ms off."""
+    boot = "this machine" if skew is None else f"another machine {seed}"
+    wall = datetime(2026, 11, 1, tzinfo=UTC) + timedelta(microseconds=t // 1000 + round((skew or 0) * 1000))
+    clock = Clock("monotonic", t if skew is None else t // 3, boot)
+    return Header(tap, f"{seed:08x}{tap}", wall.isoformat(), clock)
 
 
 def _ns(ms: float) -> int:
