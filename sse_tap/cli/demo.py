@@ -24,7 +24,7 @@ from sse_tap.demo.caddy import Caddy
 from sse_tap.demo.client import blocks
 from sse_tap.demo.passthrough import PassThrough
 from sse_tap.demo.process import ProcessError
-from sse_tap.demo.stage import CALLS, SCENES, Call, Scene, Stage
+from sse_tap.demo.stage import Call, Scene, Stage
 from sse_tap.lanes import Picture, picture
 from sse_tap.sse import Block, Comment, Event
 from sse_tap.text import duration, visible
@@ -61,12 +61,12 @@ def play(show: Show, folder: Path, recordings: Path) -> None:
     """Every scene: its hop is put up, the client makes its calls, and what was recorded is drawn."""
     with Stage(folder, recordings) as stage:
         show.opening(stage)
-        for scene in SCENES:
+        for scene in stage.scenes:
             with stage.hop(scene) as hop:
                 show.scene(scene, stage, hop)
-                for call in CALLS:
+                for call in scene.calls:
                     show.call(call, blocks(stage.taps.urls["edge"] + call.target, call.method, call.body))
-                expected = len(CALLS) * len(stage.taps.urls)
+                expected = len(scene.calls) * len(stage.taps.urls)
                 traces = stage.taps.new_traces(expected)
             if len(traces) < expected:
                 raise ValueError(f"{len(traces)} of {expected} traces were recorded")

@@ -16,17 +16,8 @@ from sse_tap.demo.taps import Taps
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """One configuration of the hop: lines for Caddy's `reverse_proxy` block (`options`) and its site."""
-
-    title: str
-    options: str = ""
-    site: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Call:
-    """One request that the client makes in every scene; `text` says what its answer is like."""
+    """One request of the client; `text` says what its answer is like."""
 
     method: str
     target: str
@@ -34,16 +25,30 @@ class Call:
     body: bytes | None = None
 
 
-SCENES = (Scene("Caddy as it comes"),)
-CALLS = (
-    Call("GET", "/test/stream?n=10&interval=0.2", "a count every 200 ms"),
-    Call(
-        "POST",
-        "/chat/stream",
-        "comments while the model thinks, then words",
-        b'{"model":"demo","stream":true,"messages":[{"role":"user","content":"Which hop is slow?"}]}',
-    ),
+COUNTING = Call("GET", "/test/stream?interval=0.2", "a count every 200 ms")
+CHATTING = Call(
+    "POST",
+    "/chat/stream",
+    "comments while the model thinks, then words",
+    b'{"model":"demo","stream":true,"messages":[{"role":"user","content":"Which hop is slow?"}]}',
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One configuration of the hop, and what the client asks for through it.
+
+    `options` are lines for Caddy's `reverse_proxy` block, `site` for the site around it; a scene with
+    either is played with Caddy only.
+    """
+
+    title: str
+    options: str = ""
+    site: str = ""
+    calls: tuple[Call, ...] = (COUNTING, CHATTING)
+
+
+SCENES = (Scene("Caddy as it comes"),)
 
 
 class Stage:
@@ -72,6 +77,11 @@ class Stage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._running.close()
+
+    @property
+    def scenes(self) -> tuple[Scene, ...]:
+        """The scenes that can be played here."""
+        return tuple(scene for scene in SCENES if self.binary or not (scene.options or scene.site))
 
     def hop(self, scene: Scene) -> Caddy | PassThrough:
         """The scene's hop, to be entered: Caddy, or a plain relay on a machine without it."""

@@ -8,7 +8,7 @@ from sse_tap.demo import stage as stage_module
 from sse_tap.demo.client import blocks
 from sse_tap.demo.passthrough import PassThrough
 from sse_tap.demo.process import ProcessError
-from sse_tap.demo.stage import SCENES, Stage
+from sse_tap.demo.stage import SCENES, Scene, Stage
 
 
 def test_both_taps_record_what_passes_and_everything_stays_in_its_folder(
@@ -25,6 +25,14 @@ def test_both_taps_record_what_passes_and_everything_stays_in_its_folder(
     assert sorted(trace.tap for trace in traces) == ["edge", "origin"]
     assert {trace.chunks.body.count(b"data: ") for trace in traces} == {4}
     assert list(home.iterdir()) == []
+
+
+def test_a_scene_that_is_about_caddy_needs_caddy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, special = Scene("plain"), Scene("special", options="response_buffers 64KiB")
+    monkeypatch.setattr(stage_module, "SCENES", (plain, special))
+    for binary, scenes in ((None, (plain,)), ("/usr/bin/caddy", (plain, special))):
+        monkeypatch.setattr(stage_module, "find_caddy", lambda found=binary: found)
+        assert Stage(tmp_path, tmp_path).scenes == scenes
 
 
 def test_taps_that_do_not_come_up_are_an_error_and_nothing_is_left(tmp_path: Path) -> None:
