@@ -22,7 +22,7 @@ def held_pair(folder: Path) -> list[Path]:
     """Ten events 100 ms apart at the origin, all at once at the edge."""
     events = [b"data: %d\n\n" % i for i in range(10)]
     up = build.trace("origin", [(100.0 * i, event) for i, event in enumerate(events, 1)])
-    down = build.trace("edge", [(1001.0, b"".join(events))])
+    down = build.trace("edge", [(1001.0, b"".join(events))], request_ms=-1, response_ms=1000)
     return build.write(folder, up, down)
 
 
