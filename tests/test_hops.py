@@ -2,17 +2,67 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from sse_tap.hops import FLAGGED
+from sse_tap.hops import (
+    FLAGGED,
+    MS,
+    SAME_CLOCK,
+    ClockShift,
+    Hop,
+    Lags,
+    Tail,
+    Tally,
+    Verdict,
+    judge,
+    judge_text,
+    proven,
+)
 from sse_tap.report import report_on
 from sse_tap.timing import Seen
-from tests import synthetic
+from sse_tap.trace import Lag, Trace
+from tests import build, synthetic
+from tests.build import comment, content, event
 
 PAIRS = int(os.environ.get("SSE_TAP_PAIRS", "1500"))
+
+type Pieces = Sequence[tuple[Any, ...]]
+
+EVERY_100 = [(100 * i, event(str(i))) for i in range(1, 21)]
+GZIP = (*build.SSE, ("content-encoding", "gzip"))
+
+
+def hop(
+    sent: Pieces,
+    came: Pieces,
+    *,
+    up: dict[str, Any] | None = None,
+    down: dict[str, Any] | None = None,
+    clock: ClockShift = SAME_CLOCK,
+    min_hold: int = 20 * MS,
+) -> Hop:
+    """The verdict on what was sent and what came; both taps' times count from the same moment."""
+    downstream = {"response_ms": 1.3} | (down or {})
+    upstream = {"request_ms": 0.2} | (up or {})
+    traces = build.trace("origin", sent, **upstream), build.trace("edge", came, **downstream)
+    return judge(Seen(traces[0]), Seen(traces[1]), clock, min_hold=min_hold)
+
+
+def late(pieces: Pieces, ms: float) -> list[tuple[Any, ...]]:
+    """The same pieces, each `ms` later."""
+    return [(piece[0] + ms, *piece[1:]) for piece in pieces]
+
+
+def together(pieces: Pieces, ms: float) -> list[tuple[Any, ...]]:
+    """All pieces at one time."""
+    return [(ms, piece[1]) for piece in pieces]
 
 
 @pytest.mark.parametrize("part", range(3))
@@ -28,3 +78,353 @@ def test_random_pairs_are_judged_as_their_truth_allows(part: int) -> None:
             wrong.append(f"{case.name}: {found}, expected one of {sorted(case.allowed)}")
     assert not wrong, "\n".join([str(len(wrong)), *wrong[:10]])
     assert {*FLAGGED, "clean", "slow-client", "inconclusive"} <= {*seen}
+
+
+# --- clean and held -----------------------------------------------------------------------------------
+
+
+def test_what_passes_at_once_is_clean() -> None:
+    found = hop(EVERY_100, late(EVERY_100, 0.4))
+    assert (found.verdict, found.groups, found.coalesced_blocks) == (Verdict.CLEAN, (), 0)
+    assert found.baseline_ms == pytest.approx(0.2)
+    assert found.hold_max_ms == pytest.approx(0.2)
+    assert not found.flagged
+
+
+def test_blocks_that_left_apart_and_came_in_one_read_are_a_group() -> None:
+    found = hop(EVERY_100, together(EVERY_100, 2001))
+    assert found.verdict == Verdict.COALESCES
+    assert (found.blocks, found.coalesced_blocks, len(found.groups)) == (20, 20, 1)
+    group = found.groups[0]
+    assert (group.left / MS, group.left_last / MS, group.arrived / MS) == (100, 2000, 2001)
+    assert found.hold_max_ms == pytest.approx(1901 - found.baseline_ms, abs=1e-6)  # type: ignore[operator]
+
+
+def test_two_ms_are_together_and_more_are_not() -> None:
+    pairs = [(100 * i, event(str(i))) for i in range(1, 9)]
+    ordered = [(200 * ((i + 1) // 2) + (0 if i % 2 else 2.0), event(str(i))) for i in range(1, 9)]
+    assert len(hop(pairs, ordered).groups) == 4
+    apart = [(200 * ((i + 1) // 2) + (0 if i % 2 else 2.1), event(str(i))) for i in range(1, 9)]
+    assert len(hop(pairs, apart).groups) == 0
+
+
+def test_blocks_nearer_than_the_limit_may_merge() -> None:
+    sent = [(19 * i, event(str(i))) for i in range(1, 61)]
+    came = [(19 * (i + i % 2) + 0.5, event(str(i))) for i in range(1, 61)]
+    assert hop(sent, came).verdict == Verdict.CLEAN
+    assert hop(sent, came, min_hold=10 * MS).verdict == Verdict.COALESCES
+
+
+def test_a_buffer_is_seen_in_a_stream_faster_than_the_limit() -> None:
+    """Neighbours leave 10 ms apart, but forty of them come at once."""
+    sent = [(10 * i, event(str(i))) for i in range(1, 201)]
+    came = [(400 * ((i + 39) // 40) + 1, event(str(i))) for i in range(1, 201)]
+    found = hop(sent, came)
+    assert (found.verdict, len(found.groups), found.coalesced_blocks) == (Verdict.COALESCES, 5, 200)
+
+
+def test_a_fast_stream_is_no_group_though_neighbours_are_near() -> None:
+    sent = [(i, event(str(i))) for i in range(1, 1001)]
+    assert hop(sent, late(sent, 0.4)).verdict == Verdict.CLEAN
+
+
+def test_what_left_in_one_read_may_come_in_one_read() -> None:
+    sent = [(100 * (i // 5 + 1), event(str(i))) for i in range(50)]
+    assert hop(sent, late(sent, 0.3)).verdict == Verdict.CLEAN
+
+
+def test_one_stall_is_too_little_to_blame_anybody() -> None:
+    sent = [(25 * i, event(str(i))) for i in range(1, 200)]
+    came = [(max(t, 1040) if 990 <= t <= 1040 else t, data) for t, data in late(sent, 0.3)]
+    found = hop(sent, came)
+    assert found.verdict == Verdict.INCONCLUSIVE
+    assert "busy machine" in found.why
+
+
+def test_a_long_hold_needs_no_repetition() -> None:
+    came = [(1500 if 1000 <= t <= 1500 else t, data) for t, data in late(EVERY_100, 0.3)]
+    found = hop(EVERY_100, came)
+    assert (found.verdict, len(found.groups)) == (Verdict.COALESCES, 1)
+
+
+def test_a_constant_delay_is_found_against_request_and_headers() -> None:
+    sent = [(250 * i, event(str(i))) for i in range(1, 13)]
+    found = hop(sent, late(sent, 200))
+    assert found.verdict == Verdict.DELAYS
+    assert found.hold_p50_ms == pytest.approx(200, abs=1)
+
+
+def test_a_constant_delay_of_headers_too_is_found_against_the_request() -> None:
+    sent = [(250 * i, event(str(i))) for i in range(1, 13)]
+    found = hop(sent, late(sent, 200), down={"response_ms": 201})
+    assert (found.verdict, found.baseline_ms) == (Verdict.DELAYS, pytest.approx(0.2))
+
+
+def test_a_slow_network_is_no_delay() -> None:
+    """The request takes as long as the response: the baseline."""
+    sent = late(EVERY_100, 80)
+    found = hop(sent, late(sent, 80), up={"request_ms": 80, "response_ms": 82}, down={"response_ms": 162})
+    assert (found.verdict, found.baseline_ms) == (Verdict.CLEAN, 80)
+
+
+def test_a_last_block_kept_back_is_a_delay() -> None:
+    came = late(EVERY_100, 0.3)
+    came[-1] = (4000, came[-1][1])
+    assert hop(EVERY_100, came).verdict == Verdict.DELAYS
+
+
+# --- the same bytes in other pieces -------------------------------------------------------------------
+
+
+def test_rechunking_is_no_fault() -> None:
+    came = [(t + 0.3, data[i : i + 1]) for t, data in EVERY_100 for i in range(len(data))]
+    assert hop(EVERY_100, came).verdict == Verdict.CLEAN
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+def test_compression_is_a_fault_where_it_is_not_flushed(flushed: bool) -> None:
+    packer = zlib.compressobj(wbits=31)
+    mode = zlib.Z_SYNC_FLUSH if flushed else zlib.Z_NO_FLUSH
+    came = [(t + 0.3, packer.compress(data) + packer.flush(mode)) for t, data in EVERY_100]
+    came = [*[piece for piece in came if piece[1]], (2002, packer.flush())]
+    found = hop(EVERY_100, came, down={"headers": GZIP})
+    assert found.verdict == (Verdict.CLEAN if flushed else Verdict.COALESCES)
+
+
+def test_both_sides_compressed_are_compared_decoded() -> None:
+    packed = gzip.compress(b"".join(data for _, data in EVERY_100))
+    sent = [(100, packed[:30]), (900, packed[30:])]
+    found = hop(sent, [(901, packed)], up={"headers": GZIP}, down={"headers": GZIP})
+    assert found.verdict in (Verdict.CLEAN, Verdict.COALESCES, Verdict.DELAYS, Verdict.INCONCLUSIVE)
+    assert found.blocks == 20
+
+
+def test_a_body_that_cannot_be_decoded_is_inconclusive() -> None:
+    found = hop(EVERY_100, [(101, b"no gzip")], down={"headers": GZIP})
+    assert found.verdict == Verdict.INCONCLUSIVE
+    assert "gzip" in found.why
+
+
+def test_ndjson_is_judged_by_lines() -> None:
+    headers = (("content-type", "application/x-ndjson"),)
+    sent = [(100 * i, b'{"i":%d}\n' % i) for i in range(1, 21)]
+    found = hop(sent, together(sent, 2000.5), up={"headers": headers}, down={"headers": headers})
+    assert (found.verdict, found.coalesced_blocks) == (Verdict.COALESCES, 20)
+
+
+def test_a_body_of_no_blocks_is_compared_by_bytes() -> None:
+    page = [(5, b'{"error":"no"}')]
+    assert hop(page, late(page, 0.3)).verdict == Verdict.CLEAN
+    assert hop(page, [(5.3, b'{"error":"on"}')]).verdict == Verdict.ALTERS
+
+
+def test_an_empty_body_is_clean() -> None:
+    found = hop([], [])
+    assert (found.verdict, found.hold_max_ms) == (Verdict.CLEAN, None)
+
+
+# --- drops and alters ---------------------------------------------------------------------------------
+
+
+def test_comments_that_never_came_out_are_counted() -> None:
+    sent = sorted([*EVERY_100, (150, comment()), (1850, comment())])
+    found = hop(sent, late(EVERY_100, 0.3))
+    assert (found.verdict, found.comments_lost, found.blocks_lost) == (Verdict.DROPS, 2, 2)
+    assert found.bytes_lost > 0
+
+
+def test_a_cut_end_is_a_drop() -> None:
+    found = hop(EVERY_100, late(EVERY_100[:-3], 0.3))
+    assert (found.verdict, found.blocks_lost, found.bytes_lost) == (Verdict.DROPS, 3, len(event("18")) * 3)
+    assert found.measured.tail == Tail.DROPPED
+
+
+def test_half_a_block_too_few_is_a_drop() -> None:
+    came = late(EVERY_100, 0.3)
+    came[-1] = (came[-1][0], came[-1][1][:-3])
+    found = hop(EVERY_100, came)
+    assert (found.verdict, found.bytes_lost) == (Verdict.DROPS, 3)
+
+
+@pytest.mark.parametrize("reason", ["client-aborted", "tap-stopped"])
+def test_what_was_in_flight_when_the_client_left_is_no_drop(reason: str) -> None:
+    found = hop(EVERY_100, late(EVERY_100[:-1], 0.3), down={"reason": reason, "end_ms": 2000.2})
+    assert (found.verdict, found.bytes_lost, found.measured.tail) == (Verdict.CLEAN, 0, Tail.IN_FLIGHT)
+
+
+def test_what_was_kept_back_until_the_client_left_is_a_delay() -> None:
+    found = hop(EVERY_100, [], down={"reason": "client-aborted", "end_ms": 2000, "response_ms": None})
+    assert (found.verdict, found.in_flight_blocks) == (Verdict.DELAYS, 19)
+
+
+def test_the_end_is_not_missed_where_the_recorder_was_killed() -> None:
+    found = hop(EVERY_100, late(EVERY_100[:-5], 0.3), down={"reason": None})
+    assert (found.verdict, found.bytes_lost, found.measured.tail) == (Verdict.CLEAN, 0, Tail.UNKNOWN)
+    assert hop(EVERY_100, [], down={"reason": None}).verdict == Verdict.INCONCLUSIVE
+
+
+def test_an_origin_that_broke_off_is_not_the_hops_fault() -> None:
+    reset = {"reason": "upstream-reset"}
+    found = hop(EVERY_100, late(EVERY_100[:-1], 0.3), up=reset, down=reset)
+    assert (found.verdict, found.measured.tail) == (Verdict.CLEAN, Tail.BROKEN)
+
+
+@pytest.mark.parametrize("reason", [None, "tap-stopped"])
+def test_more_than_the_upstream_tap_recorded_is_not_altered(reason: str | None) -> None:
+    assert hop(EVERY_100[:-5], late(EVERY_100, 0.3), up={"reason": reason}).verdict == Verdict.CLEAN
+
+
+def test_bytes_that_were_never_sent_are_altered() -> None:
+    found = hop(EVERY_100, [*late(EVERY_100, 0.3), (2100, b"data: advertisement\n\n")])
+    assert found.verdict == Verdict.ALTERS
+
+
+def test_a_changed_event_is_altered_and_the_others_are_measured() -> None:
+    came = [(t, data.replace(b"10", b"XX")) for t, data in late(EVERY_100, 0.3)]
+    found = hop(EVERY_100, came)
+    assert found.verdict == Verdict.ALTERS
+    assert len(found.measured.pairs) == 19
+    assert "byte" in found.why
+
+
+def test_other_line_ends_are_altered_but_aligned() -> None:
+    came = [(t, data.replace(b"\n", b"\r\n")) for t, data in late(EVERY_100, 0.3)]
+    found = hop(EVERY_100, came)
+    assert found.verdict == Verdict.ALTERS
+    assert len(found.measured.pairs) == 20
+
+
+# --- who is not to blame ------------------------------------------------------------------------------
+
+
+def test_a_slow_client_explains_what_merged_behind_it() -> None:
+    came = [
+        (100.3, EVERY_100[0][1], None, 80_000),
+        *((2001, data, None, 90_000) for _, data in EVERY_100[1:]),
+    ]
+    found = hop(EVERY_100, came)
+    assert (found.verdict, len(found.groups)) == (Verdict.SLOW_CLIENT, 1)
+
+
+def test_a_burst_that_queues_for_a_moment_is_no_slow_client() -> None:
+    came = [(2001, data, None, 1000 * i) for i, (_, data) in enumerate(EVERY_100)]
+    assert hop(EVERY_100, came).verdict == Verdict.COALESCES
+
+
+def test_the_downstream_taps_own_lag_is_not_blamed_on_the_hop() -> None:
+    came = [(1200 if 1000 <= t <= 1200 else t, data) for t, data in late(EVERY_100, 0.3)]
+    assert hop(EVERY_100, came, down={"lags": [(1200, 200)]}).verdict == Verdict.INCONCLUSIVE
+    assert hop(EVERY_100, came, down={"lags": [(600, 120)]}).verdict == Verdict.INCONCLUSIVE
+    assert hop(EVERY_100, together(EVERY_100, 2001), down={"lags": [(600, 200)]}).verdict == Verdict.COALESCES
+
+
+def test_a_lagging_upstream_tap_does_not_make_others_late() -> None:
+    """A block stamped 50 ms late seems to have passed at once: it is no measure of the hop's transit."""
+    sent = [(t + (79 if 1000 <= t < 1100 else 0), data) for t, data in EVERY_100]
+    came = late(EVERY_100, 80)
+    found = hop(
+        sent, came, up={"lags": [(1079, 79)], "request_ms": 80, "response_ms": 81}, down={"response_ms": 161}
+    )
+    assert (found.verdict, found.baseline_ms) == (Verdict.CLEAN, pytest.approx(80))
+
+
+def test_before_a_loss_the_recording_counts() -> None:
+    found = hop(EVERY_100, late(EVERY_100[:10], 0.3), down={"lost": [(1100.3, 10, 90)]})
+    assert (found.verdict, found.bytes_lost) == (Verdict.INCONCLUSIVE, 0)
+    merged = [*together(EVERY_100[:10], 1000.5), (1500, b"data: after\n\n")]
+    assert hop(EVERY_100, merged, down={"lost": [(1100.3, 10, 90)]}).verdict == Verdict.COALESCES
+
+
+def test_two_clocks_do_not_hide_a_group() -> None:
+    clock = ClockShift(ns=0, error=50 * MS)
+    assert hop(EVERY_100, together(EVERY_100, 2001), clock=clock).verdict == Verdict.COALESCES
+
+
+def test_a_delay_within_the_clocks_error_is_inconclusive() -> None:
+    clock = ClockShift(ns=0, error=60 * MS)
+    found = hop(EVERY_100, late(EVERY_100, 60), clock=clock, down={"response_ms": 61})
+    assert found.verdict == Verdict.INCONCLUSIVE
+    assert "two clocks" in found.why
+
+
+def test_drifting_clocks_are_allowed_for() -> None:
+    """An hour, 20 ppm: 72 ms between the first and the last block, and nobody is to blame."""
+    sent = [(1000 * i, event(str(i))) for i in range(1, 3600)]
+    came = [(t * (1 + 20e-6) + 0.3, data) for t, data in sent]
+    assert hop(sent, came, clock=ClockShift(0, MS)).verdict == Verdict.CLEAN
+    assert hop(sent, came).verdict == Verdict.DELAYS
+
+
+def test_comments_are_counted_apart() -> None:
+    sent = [(100 * i, comment() if i % 2 else event(str(i))) for i in range(1, 21)]
+    found = hop(sent, together(sent, 2001))
+    assert (found.comments_merged, found.comments_late, found.comments_lost) == (10, 10, 0)
+
+
+# --- the text alone -----------------------------------------------------------------------------------
+
+
+def rewritten(came: Pieces) -> Hop:
+    sent = [(100 * i, content(f"w{i} ")) for i in range(1, 21)]
+    traces = build.trace("provider", sent, request_ms=5), build.trace("orchestrator", came)
+    return judge_text(Seen(traces[0]), Seen(traces[1]))
+
+
+def test_a_rewriting_hop_is_judged_by_its_text() -> None:
+    live = [(100 * i + 3, event(f'{{"token":"w{i} "}}')) for i in range(1, 21)]
+    assert (rewritten(live).verdict, rewritten(live).kind) == (Verdict.CLEAN, "text")
+    words = "".join(f"w{i} " for i in range(1, 21))
+    found = rewritten([(2004, event(f'{{"content":"{words}"}}'))])
+    assert (found.verdict, found.kind) == (Verdict.COALESCES, "text")
+
+
+def test_text_with_a_preface_is_still_aligned() -> None:
+    preface = [(50, event('{"token":"Thinking about it. "}'))]
+    live = [(100 * i + 3, event(f'{{"token":"w{i} "}}')) for i in range(1, 21)]
+    assert rewritten([*preface, *live]).verdict == Verdict.CLEAN
+
+
+def test_a_text_that_is_only_alike_is_compared_by_progress() -> None:
+    live = [(100 * i + 3, event(f'{{"token":"W{i} "}}')) for i in range(1, 21)]
+    assert rewritten(live).verdict == Verdict.CLEAN
+
+
+# --- the parts ----------------------------------------------------------------------------------------
+
+
+def test_lag_reaches_back_by_its_length() -> None:
+    lags = Lags([Lag(100 * MS, 30.0), Lag(300 * MS, 5.0)])
+    assert [lags.at(t * MS) // MS for t in (69, 70, 100, 101, 102, 296, 301)] == [0, 30, 30, 30, 0, 5, 5]
+    assert not Lags([])
+
+
+@pytest.mark.parametrize(
+    ("tally", "blocks", "expected"),
+    [
+        (Tally(), 10, False),
+        (Tally(1, 2, 199, 199), 100, False),
+        (Tally(1, 2, 200, 200), 100, True),
+        (Tally(3, 10, 200, 70), 100, True),
+        (Tally(3, 9, 200, 70), 100, False),
+        (Tally(2, 10, 200, 100), 100, False),
+        (Tally(1, 3, 60, 60), 6, True),
+        (Tally(1, 3, 59, 59), 6, False),
+    ],
+)
+def test_what_it_takes_to_blame(tally: Tally, blocks: int, expected: bool) -> None:
+    assert proven(tally, blocks, 20, Tally()) is expected
+
+
+def test_lag_as_large_as_the_hold_disproves() -> None:
+    assert proven(Tally(1, 10, 400, 400), 10, 20, Tally(1, 0, 190, 190))
+    assert not proven(Tally(1, 10, 400, 400), 10, 20, Tally(1, 0, 210, 210))
+
+
+def test_a_trace_without_request_or_response_is_judged_by_its_blocks() -> None:
+    bare: dict[str, Any] = {"request_ms": None, "response_ms": None}
+    assert hop(EVERY_100, late(EVERY_100, 3), up=bare, down=bare).verdict == Verdict.CLEAN
+
+
+def test_nothing_at_all_is_clean() -> None:
+    header = build.trace("edge", []).header
+    assert judge(Seen(Trace(header)), Seen(Trace(header))).verdict == Verdict.CLEAN
