@@ -21,6 +21,7 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.hooks import UpdateHook
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import layer, mode_specs, server_hooks
+from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.tunnel import LayerStack
 from mitmproxy.version import VERSION as MITMPROXY_VERSION
 from OpenSSL import SSL
@@ -224,6 +225,16 @@ class SSETap:
 
     # fidelity `wire`
 
+    def client_connected(self, client: connection.Client) -> None:
+        """Put our reverse layer in the place of mitmproxy's; where that has changed shape, it may stay."""
+        if self._recorder is None or not self._can_wire(client.proxy_mode):
+            return
+        handler = cast(Any, ctx.master.addons.get("proxyserver")).connections.get(client.id)
+        top = getattr(handler, "layer", None)
+        if type(top) is modes.ReverseProxy and top.context.layers == [top]:
+            top.context.layers.clear()
+            handler.layer = WireReverse(top.context)
+
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         client = nextlayer.context.client
         if nextlayer.layer or self._recorder is None or client.transport_protocol != "tcp":
@@ -231,12 +242,10 @@ class SSETap:
         mode = client.proxy_mode
         if not isinstance(mode, mode_specs.ReverseMode) or not self._can_wire(mode):
             return
-        layers = nextlayer.context.layers
-        if not layers:
-            nextlayer.layer = WireReverse(nextlayer.context)
-        elif _is_ignored(nextlayer):
+        if _is_ignored(nextlayer):
             return
-        elif len(layers) == 1 and isinstance(layers[0], WireReverse):
+        layers = nextlayer.context.layers
+        if len(layers) == 1 and isinstance(layers[0], modes.ReverseProxy):
             nextlayer.layer = self._first_layers(nextlayer, mode)
         elif any(isinstance(item, WireClientTLS) for item in layers) and not self._needs_http(client, mode):
             nextlayer.layer = self._wire(nextlayer, mode)

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mitmproxy import addons, ctx, exceptions, master, options
@@ -49,7 +49,22 @@ def run(job: Job) -> None:
     """
     if job.check_upstreams:
         check_upstreams(job.taps)
-    asyncio.run(_run(job))
+    asyncio.run(_run(replace(job, taps=with_ports(job.taps))))
+
+
+def with_ports(taps: Sequence[TapSpec]) -> list[TapSpec]:
+    """The taps with port 0 made a free one: mitmproxy takes two of them for one listener asked twice."""
+    return [replace(spec, port=spec.port or _free_port(spec.host)) for spec in taps]
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.bind((host, 0))
+            return int(probe.getsockname()[1])
+    except OSError:
+        return 0  # mitmproxy will say what is wrong with this host
 
 
 def check_upstreams(taps: Sequence[TapSpec]) -> None:

@@ -15,7 +15,7 @@ import struct
 from typing import Any
 
 from mitmproxy import ctx
-from mitmproxy.connection import Client, Connection, ConnectionState
+from mitmproxy.connection import Client, Connection
 
 from sse_tap.observe import How
 
@@ -47,19 +47,19 @@ class Sockets:
             error = None
         if isinstance(error, TimeoutError):  # ETIMEDOUT: the peer stopped answering the kernel
             return "timeout"
-        if isinstance(error, OSError):
-            return "reset"
-        return self._why_cancelled() if connection.state is ConnectionState.CLOSED else "eof"
+        return "reset" if isinstance(error, OSError) else self._why_given_up()
 
-    def _why_cancelled(self) -> How:
-        """mitmproxy gave the connection up: at shutdown, when idle, or as it could not be written to.
+    def _why_given_up(self) -> How:
+        """Whether mitmproxy gave the connection up: at shutdown, when idle, or as writing to it failed.
 
         It cancels the connection's task, in which this runs, and gives the reason along.
         """
+        task: Any = asyncio.current_task()
         try:
+            if not task.cancelling():
+                return "eof"
             if ctx.master.should_exit.is_set():
                 return "stopped"
-            task: Any = asyncio.current_task()
             return "timeout" if task._cancel_message == "timeout" else "reset"
         except Exception:  # noqa: BLE001 - as above
             return "reset"
