@@ -39,7 +39,7 @@ matrix: .venv/stamp ## what proxies do to a stream, measured
 endif
 
 snapshots: .venv/stamp ## draw the tests' pictures anew (then look at the difference)
-	@SSE_TAP_SNAPSHOTS=write $(BIN)/python -m pytest -q -k snapshot $(ARGS)
+	@$(BIN)/python -m tests.snapshots
 
 wheel: .venv/stamp ## build dist/*.whl
 	@rm -rf dist && $(BIN)/python -m pip wheel -qq --no-deps -w dist . && ls dist/*.whl

@@ -10,8 +10,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-
-build = pytest.importorskip("hatchling.build")
+from hatchling import build
 
 ROOT = Path(__file__).parents[1]
 

@@ -18,6 +18,7 @@ from sse_tap.demo.origin import Origin
 from sse_tap.demo.process import free_port
 from sse_tap.demo.taps import Taps
 from tests.needs import missing
+from tests.stack.app import Uvicorn
 from tests.stack.nginx import Nginx, find_nginx
 
 
@@ -50,9 +51,6 @@ def origin(running: ExitStack) -> Callable[..., Origin]:
 @pytest.fixture
 def served(running: ExitStack) -> Callable[[Any], Any]:
     """`served(app)`: an ASGI app under uvicorn, with `.url` and `.port`."""
-    pytest.importorskip("uvicorn")
-    from tests.stack.app import Uvicorn
-
     return lambda app: running.enter_context(Uvicorn(app))
 
 
