@@ -481,7 +481,10 @@ class Http1Observer:
 
     def _end_all(self, how: How) -> None:
         for exchange in self._waiting:
-            self._end(exchange, self._reason(exchange, how))
+            reason = self._reason(exchange, how)
+            if how == "eof" and reason == "upstream-reset":  # a close is no reset: replay plays it as one
+                self._say(exchange, Remark(self._t, "truncated", "the server closed in mid-response"))
+            self._end(exchange, reason)
         self._waiting.clear()
         self._stopped = True
 

@@ -132,8 +132,11 @@ def _until_close(trace: Trace) -> bool:
 
 
 def how_it_ended(trace: Trace) -> How:
-    """How a server has to end the stream to end it as recorded."""
-    if trace.end is None or trace.lost:
+    """How a server has to end the stream to end it as recorded.
+
+    `upstream-reset` is said of a close in mid-response too; the note `truncated` tells the two apart.
+    """
+    if trace.end is None or trace.lost or any(note.kind == "truncated" for note in trace.notes):
         return "cut"
     return HOW.get(trace.end.reason, "cut")
 

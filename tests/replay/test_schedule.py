@@ -72,6 +72,11 @@ def test_the_way_it_ended_is_kept(reason: str | None, how: str) -> None:
     assert stop.how == how
 
 
+def test_a_close_in_mid_body_is_told_from_a_reset_by_its_note() -> None:
+    recorded = trace("edge", THREE, reason="upstream-reset", notes=[(30, "truncated", "")])
+    assert [*actions_of(recorded)][-1] == Stop(30 * MS, 2, "cut")
+
+
 def test_a_trace_that_lost_chunks_stops_where_it_stops_being_contiguous() -> None:
     actions = list(actions_of(trace("edge", THREE, lost=[(20, 1, 9)])))
     assert body(actions) == b"ab"

@@ -13,6 +13,7 @@ import pytest
 from sse_tap.demo.caddy import Caddy
 from sse_tap.demo.taps import Taps
 from sse_tap.replay import Replay
+from sse_tap.replay.schedule import how_it_ended
 from sse_tap.trace import Trace
 from tests.build import DONE, comment, content, trace
 from tests.replay.talk import CHUNKED
@@ -64,19 +65,20 @@ def test_the_record_of_a_replay_is_the_record(taps: Callable[[Mapping[str, str]]
     assert new.end.reason == "complete"
 
 
-@pytest.mark.parametrize("reason", ["upstream-reset", "upstream-timeout"])
-def test_an_end_that_was_none_is_none_again(taps: Callable[[Mapping[str, str]], Taps], reason: str) -> None:
-    old = trace(
-        "edge", [(10.0, content("a"))], url="https://h/chat", headers=CHUNKED, reason=reason, end_ms=30.0
-    )
-    with Replay(old) as server:
+@pytest.mark.parametrize(("fault", "again"), [("cut=#2", "cut"), ("reset=#2", "reset")])
+def test_an_end_that_was_none_is_none_again(
+    taps: Callable[[Mapping[str, str]], Taps], fault: str, again: str
+) -> None:
+    """A close and a reset in mid-body are both `upstream-reset`, and each is played as what it was."""
+    old = conversation()
+    with Replay(old, faults=[fault]) as server:
         tap = taps({"edge": server.base_url})
         with pytest.raises(httpx.HTTPError):
             fetch(tap.urls["edge"] + "/chat")
         [new] = tap.new_traces(1)
-    assert pieces(new) == pieces(old)
+    assert pieces(new) == pieces(old)[:2]
     assert new.end
-    assert new.end.reason == "upstream-reset"
+    assert (new.end.reason, how_it_ended(new)) == ("upstream-reset", again)
 
 
 def test_through_caddy_it_arrives_as_recorded(
