@@ -19,7 +19,7 @@ from sse_tap.text import plural
 from sse_tap.timing import DATA_KINDS, Kind, Seen, finish_of, first_ms, reads_of, silence_of, start_of
 
 VERSION = 1
-HEADERS_HELD = 100 * MS  # headers that wait longer than this for the first block are worth a word
+HEADERS_HELD = 50 * MS  # headers that wait longer than this for the first block are worth a word
 MOST_OTHERS = 3  # pairings tried before an ambiguous hop is judged
 
 
