@@ -420,7 +420,7 @@ def finish_of(trace: Trace) -> int:
 def reads_of(trace: Trace) -> int:
     """How many wake-ups of the tap brought response body."""
     reads = trace.chunks.reads
-    return sum(map(ne, reads[1:], reads)) + bool(reads)
+    return int(sum(map(ne, reads[1:], reads))) + bool(reads)
 
 
 def summary(trace: Trace, blocks: Blocks | None = None) -> Summary:
