@@ -9,8 +9,8 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sse_tap.ndjson import LineParser
 
+from sse_tap.ndjson import LineParser
 from sse_tap.sse import Comment, Event, Retry, SSEParser
 from sse_tap.timing import Kind, blocks_of, decode_body, percentile, scan_lines, scan_sse, summary
 from sse_tap.trace import Chunk, Chunks, Header, Trace
