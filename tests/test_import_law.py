@@ -50,6 +50,8 @@ WITHOUT_TEST = {
     "tap/script.py": "loaded by mitmproxy in test_startup",
     "__main__.py": "one line",
 }
+# Folders of tests about real proxies, clients and connections, not about one source.
+ABOUT_THE_WHOLE = ("matrix", "stack", "transparency")
 # Test files without a source of their own name.
 WITHOUT_SOURCE = {
     "test_import_law.py": "about all sources",
@@ -235,8 +237,8 @@ def test_each_source_has_its_test_or_a_reason() -> None:
 
 
 def test_each_test_has_its_source_or_a_reason() -> None:
-    """tests/stack/ is about real proxies and clients, not about one source."""
-    names = {path.relative_to(ROOT / "tests").as_posix() for path in TESTS if path.parent.name != "stack"}
+    tests = [path.relative_to(ROOT / "tests") for path in TESTS]
+    names = {path.as_posix() for path in tests if path.parts[0] not in ABOUT_THE_WHOLE}
     assert names - {mirror_of(path) for path in SOURCES} - set(WITHOUT_SOURCE) == set()
 
 
