@@ -127,6 +127,7 @@ class WireLayer(layer.Layer):
         self._record, self._read_number, self._rewriter = record, read_number, rewriter
         self._client, self._server = context.client, context.server
         self._sockets = Sockets(context.client)
+        self._last = time.monotonic_ns()  # when bytes passed
         self._relaying = False
         self._finished = False
 
@@ -149,7 +150,7 @@ class WireLayer(layer.Layer):
 
     def _relay(self, event: events.DataReceived) -> Commands:
         """Stamp, pass on, queue a copy."""
-        t = time.monotonic_ns()
+        t = self._last = time.monotonic_ns()
         if event.connection is not self._client:
             yield commands.SendData(self._client, event.data)
             self._saw_server_data(t, event.data)
@@ -183,7 +184,7 @@ class WireLayer(layer.Layer):
             return
         t = time.monotonic_ns()
         side: Side = "client" if connection == self._client else "server"
-        how = self._sockets.how_closed(connection)
+        how = self._sockets.how_closed(connection, (t - self._last) / 1e9)
         if side == "server" and self._is_lost(self._client):
             yield from self._broken(t, "client", "reset")
         elif how != "eof":

@@ -39,28 +39,28 @@ class Sockets:
         except Exception:  # noqa: BLE001 - a figure for the record must not reach the stream
             return 0
 
-    def how_closed(self, connection: Connection) -> How:
-        """How a connection of which mitmproxy says that it closed did so."""
+    def how_closed(self, connection: Connection, idle: float) -> How:
+        """How a connection of which mitmproxy says that it closed did so; nothing passed for `idle` s."""
         try:
             error = self._handler.transports[connection].reader.exception()
         except Exception:  # noqa: BLE001 - as above
             error = None
         if isinstance(error, TimeoutError):  # ETIMEDOUT: the peer stopped answering the kernel
             return "timeout"
-        return "reset" if isinstance(error, OSError) else self._why_given_up()
+        return "reset" if isinstance(error, OSError) else self._why_given_up(idle)
 
-    def _why_given_up(self) -> How:
+    def _why_given_up(self, idle: float) -> How:
         """Whether mitmproxy gave the connection up: at shutdown, when idle, or as writing to it failed.
 
-        It cancels the connection's task, in which this runs, and gives the reason along.
+        For that it cancels the connection's task, in which this runs.
         """
-        task: Any = asyncio.current_task()
+        task = asyncio.current_task()
         try:
-            if not task.cancelling():
+            if task is None or not task.cancelling():
                 return "eof"
             if ctx.master.should_exit.is_set():
                 return "stopped"
-            return "timeout" if task._cancel_message == "timeout" else "reset"
+            return "timeout" if idle > 0.99 * self._handler.timeout_watchdog.timeout else "reset"
         except Exception:  # noqa: BLE001 - as above
             return "reset"
 

@@ -122,6 +122,10 @@ class Taps(Program):
         """At least `count` traces with `word` in their URL, as soon as they are there (and ended)."""
         return wait_for(lambda: self._enough(word, count, ended), patience) or self._found(word)
 
+    def count(self, word: str) -> int:
+        """How many traces have `word` in their URL by now."""
+        return len(self._found(word))
+
     def _enough(self, word: str, count: int, ended: bool) -> list[Trace]:
         found = self._found(word)
         enough = len(found) >= count and all(trace.end or not ended for trace in found)
