@@ -71,7 +71,7 @@ class SSETap:
         self._seams = seams
         self._recorder: Recorder | None = None
         self._taps: dict[tuple[str, str], Tap] = {}
-        self._outages: set[str] = set()
+        self._outages: set[tuple[str, str]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heart: asyncio.TimerHandle | None = None
         self._filter: flowfilter.TFilter | None = None
@@ -346,25 +346,30 @@ class SSETap:
     # dead upstreams: said once per outage
 
     def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
-        upstream = _address(data.server)
-        if upstream not in self._outages:
-            self._outages.add(upstream)
-            reason = data.server.error or "no reason given"
-            name = self._name(data.client)
-            logger.error(f"sse-tap: {name}: upstream {upstream} cannot be reached: {reason}")
+        reason = data.server.error or "no reason given"
+        self._failing(data.client, data.server, "reached", f"cannot be reached: {reason}")
 
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
-        upstream = _address(data.server)
-        if upstream in self._outages:
-            self._outages.discard(upstream)
-            logger.log(_ALERT, f"sse-tap: upstream {upstream} can be reached again")
+        self._working(data.server, "reached")
 
     def tls_failed_server(self, data: tls.TlsData) -> None:
-        assert isinstance(data.conn, connection.Server)
-        upstream = _address(data.conn)
-        if upstream not in self._outages:
-            self._outages.add(upstream)
-            logger.error(f"sse-tap: upstream {upstream} failed the TLS handshake: {data.conn.error}")
+        server = cast(connection.Server, data.conn)
+        self._failing(data.context.client, server, "trusted", f"failed the TLS handshake: {server.error}")
+
+    def tls_established_server(self, data: tls.TlsData) -> None:
+        self._working(cast(connection.Server, data.conn), "trusted")
+
+    def _failing(self, client: connection.Client, server: connection.Server, how: str, text: str) -> None:
+        upstream = _address(server)
+        if (upstream, how) not in self._outages:
+            self._outages.add((upstream, how))
+            logger.error(f"sse-tap: {self._name(client)}: upstream {upstream} {text}")
+
+    def _working(self, server: connection.Server, how: str) -> None:
+        upstream = _address(server)
+        if (upstream, how) in self._outages:
+            self._outages.discard((upstream, how))
+            logger.log(_ALERT, f"sse-tap: upstream {upstream} can be {how} again")
 
     # fidelity `http`
 

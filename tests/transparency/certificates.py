@@ -14,6 +14,7 @@ class Certificates:
 
     def __init__(self, folder: Path) -> None:
         self._authority = trustme.CA()
+        folder.mkdir(exist_ok=True)
         self._folder = folder
         self.ca = folder / "ca.pem"
         self._authority.cert_pem.write_to_path(str(self.ca))

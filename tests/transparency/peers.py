@@ -111,7 +111,9 @@ class Wire:
 
     def close(self) -> None:
         """Close the socket (with TLS: without close_notify)."""
-        self.closed_at = self.closed_at or time.monotonic()
+        if self.closed_at:
+            return
+        self.closed_at = time.monotonic()
         if isinstance(self.sock, ssl.SSLSocket):
             with suppress(OSError):
                 socket.socket(fileno=self.sock.detach()).close()
@@ -120,6 +122,7 @@ class Wire:
 
     def notify_and_close(self) -> None:
         """End TLS properly and close."""
+        self.closed_at = time.monotonic()
         with suppress(OSError):
             self.sock.settimeout(0.2)
             assert isinstance(self.sock, ssl.SSLSocket)
