@@ -84,7 +84,9 @@ class Wire:
 
     def until(self, marker: bytes) -> bytes:
         """Read up to and with a marker; what was heard since the last call."""
-        while (at := self.heard.find(marker, self._taken)) < 0:
+        known = self._taken
+        while (at := self.heard.find(marker, known)) < 0:
+            known = max(known, len(self.heard) - len(marker))
             if not self.read():
                 raise Silence(f"ended ({self.ended}) before {marker!r}: {bytes(self.heard[-80:])!r}")
         start, self._taken = self._taken, at + len(marker)
