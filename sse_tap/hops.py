@@ -34,6 +34,8 @@ LONG, WELL = 10, 3
 TIMES, SHARE, MOST = 3, 0.10, 0.5
 # ... and in each case more than the taps themselves ran late: lag shows how late this machine wakes them.
 OVER_LAG = 2
+# Where they hardly ran late (QUIET times less than the hold), the machine was not busy, and half is enough.
+LONG_WHEN_QUIET, QUIET = 5, 10
 # The clocks of two machines drift apart: crystals are within 50 ppm, and both may err.
 DRIFT_PPM = 100
 # A rewriting hop works on the text (it batches tokens, it runs tools), so its limit is wider.
@@ -438,6 +440,7 @@ def proven(tally: Tally, blocks: int, limit: int, lag: Tally) -> bool:
     share = tally.blocks / max(blocks, 1)
     return (
         tally.worst >= LONG * limit
+        or (tally.worst >= LONG_WHEN_QUIET * limit and tally.worst >= QUIET * lag.worst)
         or (tally.clusters >= TIMES and share >= SHARE and tally.total >= LONG * limit)
         or (share >= MOST and tally.worst >= WELL * limit)
     )

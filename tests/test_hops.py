@@ -402,17 +402,24 @@ def test_lag_reaches_back_by_its_length() -> None:
     ("tally", "blocks", "expected"),
     [
         (Tally(), 10, False),
-        (Tally(1, 2, 199, 199), 100, False),
-        (Tally(1, 2, 200, 200), 100, True),
+        (Tally(1, 2, 99, 99), 100, False),
+        (Tally(1, 2, 100, 100), 100, True),
         (Tally(3, 10, 200, 70), 100, True),
         (Tally(3, 9, 200, 70), 100, False),
-        (Tally(2, 10, 200, 100), 100, False),
+        (Tally(2, 10, 190, 99), 100, False),
         (Tally(1, 3, 60, 60), 6, True),
         (Tally(1, 3, 59, 59), 6, False),
     ],
 )
 def test_what_it_takes_to_blame(tally: Tally, blocks: int, expected: bool) -> None:
     assert proven(tally, blocks, 20, Tally()) is expected
+
+
+def test_a_machine_that_runs_late_asks_for_more() -> None:
+    lag = Tally(1, 0, 11, 11)
+    assert not proven(Tally(1, 2, 109, 109), 100, 20, lag)
+    assert proven(Tally(1, 2, 110, 110), 100, 20, lag)
+    assert proven(Tally(1, 2, 200, 200), 100, 20, Tally(1, 0, 99, 99))
 
 
 def test_lag_as_large_as_the_hold_disproves() -> None:
