@@ -270,6 +270,8 @@ class TraceWriter:
         if file.kept:
             self._put(file, [], last=True)
         if file.fd is not None:
+            if not os.fstat(file.fd).st_size:
+                file.path.unlink(missing_ok=True)  # not even its header could be written
             os.close(file.fd)
             file.fd = None
         self._troubled.discard(id(file))

@@ -198,6 +198,14 @@ def test_a_file_that_cannot_be_opened_at_first_begins_with_its_header_later(tmp_
     assert len(scribe.said) == 2
 
 
+def test_a_file_of_which_nothing_could_be_written_is_not_left_behind(tmp_path: Path) -> None:
+    disk = Disk()
+    disk.room = 0
+    scribe = Scribe(tmp_path, write=disk.write)
+    scribe.finish(scribe.begin())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_dev_full(tmp_path: Path) -> None:
     scribe = Scribe(tmp_path, opener=lambda path: os.open("/dev/full", os.O_WRONLY))
     file = scribe.begin()
