@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from socket import IPPROTO_TCP, TCP_NODELAY
 from tempfile import TemporaryDirectory
+from weakref import WeakSet
 
 from h2.exceptions import H2Error
 from h11 import ProtocolError
@@ -264,13 +265,13 @@ class Replay:
         over = asyncio.Event()
         self._stop = lambda: _quietly(loop.call_soon_threadsafe, over.set)
         tasks: set[asyncio.Task[None]] = set()
+        open_: WeakSet[asyncio.WriteTransport] = WeakSet()
 
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.ensure_future(handle(self.app, reader, writer))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
-            await handle(self.app, reader, writer)
+            open_.add(writer.transport)
 
         self.app.on_served = self._note
         context = self._context(scratch) if self._tls else None
@@ -280,10 +281,15 @@ class Replay:
         try:
             await over.wait()
         finally:
+            for _ in range(3):  # asyncio stumbles over a connection it accepted before it closes
+                await asyncio.sleep(0)
             server.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # Also those whose task never began, and those that wait for the client's TLS close.
+            for transport in list(open_):
+                transport.abort()
             with suppress(TimeoutError):  # what is being closed shall be, before its loop is
                 await asyncio.wait_for(server.wait_closed(), _GRACE_S)
 
