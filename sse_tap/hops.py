@@ -149,10 +149,12 @@ class Survey:
     """What was held: coalesced groups, and tallies of the groups and of what was held without merging.
 
     `merged` weighs a group by how far apart its blocks had left; `alone` weighs by the hold. `slow_*` are
-    those a slow client explains; `lagged` those the downstream tap's own lag explains.
+    those a slow client explains; `lagged` those the downstream tap's own lag explains. `firsts`: the
+    first pair of every cluster that neither explains.
     """
 
     groups: list[Group] = field(default_factory=list)
+    firsts: array[int] = field(default_factory=lambda: array("q"))
     merged: Tally = field(default_factory=Tally)
     alone: Tally = field(default_factory=Tally)
     slow_merged: Tally = field(default_factory=Tally)
@@ -390,6 +392,8 @@ def _survey(pairs: Pairs, holds: array[int], limit: int, lags: Lags, slow: SlowC
             found.lagged.add(last - first + 1, holds[first])
             continue
         waited = slow.explains(pairs.down[first])
+        if not waited:
+            found.firsts.append(first)
         apart = pairs.left[last] - pairs.left[first]
         if apart - late >= limit:
             found.groups.append(

@@ -23,6 +23,7 @@ WHOLE = 0.9  # of the blocks came after the last one had left
 ALIKE = 0.7  # of the bursts must fit a size or a period
 NEAR = 0.12  # how near a gap must be to a multiple of the period, in periods
 SIZE_UNIT = 256  # buffers are multiples of it
+KERNEL_TIMERS = ((36, 48), (192, 220))  # ms: a delayed ACK, a corked write
 SIZES = 4  # of the most common sizes of bursts are looked at
 
 
@@ -56,18 +57,18 @@ def _shape_of_holds(hop: Hop) -> Shape:
     m = hop.measured
     whole = _is_whole(m)
     if _encoding_added(m) and (whole or hop.groups):
-        return Shape(
-            "compressor", f"{_whole_text(hop) if whole else _groups_text(hop)}, compressed on the way"
-        )
+        return Shape("compressor", f"{_whole_text(hop) if whole else _held_text(hop)}, compressed on the way")
     if whole:
         return Shape("whole-response", _whole_text(hop))
     bursts = list(bursts_of(m.down.trace, m.down.blocks))
     return (
-        _constant(hop)
-        or _rate_limit(hop, bursts)
+        _rate_limit(hop, bursts)
         or _fixed_size(hop, bursts)
-        or _periodic(hop, bursts)
-        or Shape("irregular", _irregular_text(hop))
+        or _constant(hop)
+        or _periodic(hop)
+        or Shape(
+            "irregular", f"{_held_text(hop)}; the longest hold was {ms(max(*m.holds, m.in_flight_hold, 0))}"
+        )
     )
 
 
@@ -118,45 +119,70 @@ def _constant(hop: Hop) -> Shape | None:
     low, middle, high = (percentile(holds, share) for share in (0.05, 0.5, 0.9))
     if low < m.limit or high - low > max(10 * MS, 0.15 * middle):
         return None
-    period = middle / MS
     sentence = f"every block came {ms(middle)} later than the hop's transit of {ms(m.baseline)}"
-    return Shape("periodic", sentence, period_ms=period)
+    return Shape("periodic", sentence, period_ms=middle / MS)
 
 
 def _rate_limit(hop: Hop, bursts: Sequence[Burst]) -> Shape | None:
-    """A backlog that grows to the end and then runs off at a steady rate."""
-    pairs = hop.measured.pairs
-    if len(bursts) < 4 or len(pairs) < 4:
+    """After each burst as long a pause as its size asks for; or a backlog that grows to the end."""
+    if len(bursts) < 4:
         return None
-    late = pairs.came[-1] - pairs.left[-1]
-    early = pairs.came[len(pairs) // 4] - pairs.left[len(pairs) // 4]
-    span = pairs.came[-1] - pairs.came[0]
-    if late < 0.2 * span or late < 1.5 * early:
+    m = hop.measured
+    rate, even = rate_of(bursts)
+    own, steady = rate_of(list(bursts_of(m.up.trace, m.up.blocks))) if even else (0.0, False)
+    keeps_up = steady and rate > 0.8 * own  # an even stream has an even rate by itself
+    if not even or not (_backlog(m) or (_sizes_vary(bursts) and not keeps_up)):
         return None
-    rates = sorted(b.size / max(b.t - a.t, 1) for a, b in pairwise(bursts[:-1]))
-    low, middle, high = (percentile(rates, share) for share in (0.2, 0.5, 0.8))
-    if high > 2 * max(low, 1e-12):
-        return None
-    sentence = f"about {middle * 1e9:,.0f} B/s came through, and the last block came {ms(late)} late"
-    return Shape("rate-limit", sentence)
+    late = ms(m.holds[-1])
+    return Shape("rate-limit", f"about {rate:,.0f} B/s came through, and the last block came {late} late")
+
+
+def rate_of(bursts: Sequence[Burst]) -> tuple[float, bool]:
+    """Bytes a second that bursts and the pauses after them come to, and whether most agree on it."""
+    rates = sorted(a.size * 1e9 / (b.t - a.t) for a, b in pairwise(bursts) if b.t > a.t)
+    middle = percentile(rates, 0.5)
+    return middle, sum(abs(rate - middle) <= NEAR * middle for rate in rates) >= ALIKE * len(rates) > 0
+
+
+def _sizes_vary(bursts: Sequence[Burst]) -> bool:
+    sizes = sorted(burst.size for burst in bursts)
+    return percentile(sizes, 0.9) > 1.5 * percentile(sizes, 0.1)
+
+
+def _backlog(m: Measured) -> bool:
+    """Whether later blocks are held longer, and the last ones long after they had left."""
+    quarter, last = m.holds[len(m.holds) // 4], m.holds[-1]
+    return last > 1.5 * quarter and last > 0.2 * (m.pairs.came[-1] - m.pairs.came[0])
 
 
 def _fixed_size(hop: Hop, bursts: Sequence[Burst]) -> Shape | None:
-    """Bursts of one size that end wherever the buffer was full, mostly in mid-block."""
-    blocks = hop.measured.down.blocks
-    size, count = filled(blocks, bursts)
-    repeated = count >= 2 and count >= ALIKE * (len(bursts) - 1)
-    first = bool(bursts) and size == bursts[0].size and size % SIZE_UNIT == 0
-    if not size or not (repeated or first):
+    """Bursts that end wherever a buffer was full, mostly in mid-block: nothing else cuts what was whole."""
+    m = hop.measured
+    size, count = filled(m.down.blocks, bursts)
+    mostly = count >= 2 and count >= ALIKE * (len(bursts) - 1)
+    if not mostly and _mostly_cut(m.down.blocks, bursts):
+        upstream = list(bursts_of(m.up.trace, m.up.blocks))
+        mostly = not _mostly_cut(m.up.blocks, upstream)
+        size = size if size % SIZE_UNIT == 0 else 0
+    first = 0 if mostly else _first_full(m)
+    if not mostly and not first:
         return None
-    return Shape("fixed-size", f"{_groups_text(hop)}, in pieces of {size:,} B", size=size)
+    size = first or size
+    pieces = f", in pieces of {size:,} B" if size else ", cut off in mid-block"
+    return Shape("fixed-size", _held_text(hop) + pieces, size=size or None)
+
+
+def _mostly_cut(blocks: Blocks, bursts: Sequence[Burst]) -> bool:
+    """Whether most bursts (but for the last) end in mid-block."""
+    cut = sum(in_block(blocks, burst.end) for burst in bursts[:-1])
+    return cut >= 2 and cut >= ALIKE * (len(bursts) - 1)
 
 
 def filled(blocks: Blocks, bursts: Sequence[Burst]) -> tuple[int, int]:
     """The most common size of bursts (but for the last) that end in mid-block, and how many have it."""
     sizes = Counter(burst.size for burst in bursts[:-1]).most_common(SIZES)
-    counts = [(_cut(blocks, bursts, size), size) for size, _ in sizes]
-    count, size = max(counts, default=(0, 0))
+    counts = [(_cut(blocks, bursts, size), size % SIZE_UNIT == 0, size) for size, _ in sizes]
+    count, _, size = max(counts, default=(0, False, 0))
     return (size, count) if count else (0, 0)
 
 
@@ -165,15 +191,44 @@ def _cut(blocks: Blocks, bursts: Sequence[Burst], size: int) -> int:
     return sum(burst.size == size and in_block(blocks, burst.end) for burst in bursts[:-1])
 
 
-def _periodic(hop: Hop, bursts: Sequence[Burst]) -> Shape | None:
-    """Bursts at the ticks of a timer: the gaps between them are multiples of one period."""
-    merged = [hop.measured.pairs.came[group.first] for group in hop.groups]
-    times = merged if len(merged) >= 4 else [burst.t for burst in bursts]
-    period = period_of(times)
+def _first_full(m: Measured) -> int:
+    """The size of a buffer that was filled once, before the rest passed live; 0 where there was none.
+
+    Of what came first, and late, a chunk ends in mid-block where the body has the length of a buffer.
+    """
+    if not m.survey.firsts or m.survey.firsts[0] != 0:
+        return 0
+    columns, decoded = m.down.trace.chunks, m.down.blocks.body.ends
+    early = range(bisect_right(columns.times, m.pairs.came[0] + TOGETHER))
+    full = (columns.ends[i] for i in early if in_block(m.down.blocks, decoded[i]))
+    return max((size for size in full if size >= SIZE_UNIT and size & (size - 1) == 0), default=0)
+
+
+def _periodic(hop: Hop) -> Shape | None:
+    """A timer: bursts at its ticks, or each as long after its first block as the others."""
+    m = hop.measured
+    waited = _even_wait(m)
+    period = period_of([m.pairs.came[first] for first in m.survey.firsts])
+    if waited is not None and (period is None or _is_kernels(waited)):
+        sentence = f"{_held_text(hop)}, each {ms(waited)} after its first block had left"
+        return Shape("periodic", sentence, period_ms=waited / MS)
     if period is None:
         return None
-    sentence = f"{_groups_text(hop)}, every {ms(period)}"
-    return Shape("periodic", sentence, period_ms=period / MS)
+    return Shape("periodic", f"{_held_text(hop)}, every {ms(period)}", period_ms=period / MS)
+
+
+def _even_wait(m: Measured) -> int | None:
+    """How long (ns) the first block of each held cluster waited, where nearly all waited as long."""
+    waits = sorted(m.holds[first] for first in m.survey.firsts)
+    if len(waits) < 3:
+        return None
+    low, middle, high = (percentile(waits, share) for share in (0.15, 0.5, 0.85))
+    return round(middle) if high - low <= max(8 * MS, 0.06 * middle) else None
+
+
+def _is_kernels(ns: int) -> bool:
+    """Whether a wait is one of Linux's TCP timers: 200 ms for a corked write, 40 ms for a delayed ACK."""
+    return any(low * MS <= ns <= high * MS for low, high in KERNEL_TIMERS)
 
 
 def period_of(times: Sequence[int]) -> int | None:
@@ -217,18 +272,14 @@ def _whole_text(hop: Hop) -> str:
     return f"{plural(total, 'block')} sent over {span} arrived in {plural(reads, 'read')}"
 
 
-def _groups_text(hop: Hop) -> str:
-    groups = plural(len(hop.groups), "group")
-    return f"{hop.coalesced_blocks:,} of {plural(hop.blocks, 'block')} arrived in {groups}"
-
-
-def _irregular_text(hop: Hop) -> str:
-    m = hop.measured
-    longest = ms(max((*m.holds, m.in_flight_hold)))
+def _held_text(hop: Hop) -> str:
+    """How many blocks came in groups, or were held alone."""
     if hop.groups:
-        return f"{_groups_text(hop)}; the longest hold was {longest}"
+        groups = plural(len(hop.groups), "group")
+        return f"{hop.coalesced_blocks:,} of {plural(hop.blocks, 'block')} arrived in {groups}"
+    m = hop.measured
     late = sum(hold >= m.limit for hold in m.holds) + m.in_flight
-    return f"{late:,} of {plural(hop.blocks, 'block')} held over {ms(m.limit)}, the longest for {longest}"
+    return f"{late:,} of {plural(hop.blocks, 'block')} came over {ms(m.limit)} late"
 
 
 def _clean_text(hop: Hop) -> str:

@@ -104,6 +104,52 @@ def test_a_rate_limit() -> None:
     assert "44 B/s" in found.evidence
 
 
+def test_a_rate_limit_that_keeps_up_shows_in_even_rates() -> None:
+    """nginx's limit_rate: after each burst a pause that its size asks for."""
+    rng = random.Random(5)
+    sent, t = [], 100.0
+    for i in range(60):
+        sent.append((t, event(f"{i:03}")))
+        t += rng.choice([5, 20, 50, 300, 400])
+    came, free, held = [], 0.0, list(sent)
+    while held:
+        now = max(free, held[0][0] + 0.3)
+        part = [data for at, data in held if at <= now]
+        held = held[len(part) :]
+        came.append((now, b"".join(part)))
+        free = now + len(came[-1][1]) * 11.0
+    found = shape(sent, came)
+    assert found.signature == "rate-limit"
+    assert "91 B/s" in found.evidence
+
+
+@pytest.mark.parametrize(("gap", "delay"), [(100, 200), (10, 200), (30, 40)])
+def test_a_corked_write_is_told_by_what_its_first_block_waits(gap: int, delay: int) -> None:
+    """HAProxy: the kernel waits 200 ms for more, whatever the rhythm of the events."""
+    sent = [(100 + gap * i, event(f"{i:03}")) for i in range(90)]
+    came, until = [], 0.0
+    for t, data in sent:
+        until = t + delay if t > until else until
+        came.append((until + 0.3, data))
+    found = shape(sent, came)
+    assert found.signature == "periodic"
+    assert found.period_ms == pytest.approx(delay, abs=2)
+    assert "after its first block had left" in found.evidence
+
+
+def test_blocks_whose_ends_stay_behind_are_cut_by_a_buffer() -> None:
+    """nginx with large events: the last, unfilled buffer waits for the next event."""
+    sent = [(100 * i, event(f"{i:03}" * 500)) for i in range(1, 21)]
+    body = b"".join(data for _, data in sent)
+    came, done = [], 0
+    for i, (t, _) in enumerate(sent):
+        full = sum(len(data) for _, data in sent[: i + 1]) // 1024 * 1024
+        came.append((t + 0.3, body[done:full]))
+        done = full
+    found = shape(sent, [*[piece for piece in came if piece[1]], (2001, body[done:])])
+    assert found.signature == "fixed-size"
+
+
 def test_irregular() -> None:
     sent, came, start = EVERY_100, [], 0
     for length in (3, 9, 2, 14, 5, 7):
