@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mitmproxy import http
+from mitmproxy import ctx, http
+from mitmproxy.connection import ConnectionState
 
 from sse_tap.observe.facts import (
     BodyChunks,
@@ -59,6 +60,7 @@ class FlowRecord:
         self.flow, self._record, self._reads = flow, record, reads
         self._kept: dict[str, bytearray | None] = {"request": bytearray(), "response": bytearray()}
         self._ended = False
+        self._last = time.monotonic_ns()  # when something passed
         record.put(request_head(time.monotonic_ns(), flow.request))
 
     @property
@@ -68,13 +70,13 @@ class FlowRecord:
 
     def request_piece(self, data: bytes) -> bytes:
         """A piece of request body; `b""` at its end. Returns the object it was given."""
-        t = time.monotonic_ns()
+        t = self._last = time.monotonic_ns()
         self._guard(self._on_request, t, data)
         return data
 
     def response_piece(self, data: bytes) -> bytes:
         """A piece of response body; `b""` at a clean end. Returns the object it was given."""
-        t = time.monotonic_ns()
+        t = self._last = time.monotonic_ns()
         self._guard(self._on_response, t, data)
         return data
 
@@ -84,7 +86,7 @@ class FlowRecord:
 
     def failed(self, t: int, message: str) -> None:
         """mitmproxy's `error` hook: the flow ended early."""
-        self._end(t, _reason(message))
+        self._end(t, end_reason(self.flow, message, (t - self._last) / 1e9))
 
     def stopped(self, t: int) -> None:
         """The tap itself stops."""
@@ -132,13 +134,31 @@ class FlowRecord:
             step(t, data)
 
 
-def _reason(message: str) -> str:
-    """Which end a message of mitmproxy's `error` hook means."""
+def end_reason(flow: http.HTTPFlow, message: str, idle: float) -> str:
+    """Which end mitmproxy's `error` hook means; nothing had passed for `idle` seconds.
+
+    Its messages name the wrong side for HTTP/2 ("stream reset by client" is said of servers, too) and
+    call a body cut short a protocol error, so the state of the connections is asked first.
+    """
+    can_read = ConnectionState.CAN_READ
+    if not flow.client_conn.state & can_read:
+        return "upstream-timeout" if idle > 0.99 * ctx.options.tcp_timeout else "client-aborted"
+    if flow.server_conn.timestamp_start and not flow.server_conn.state & can_read:
+        return "upstream-reset"
     text = message.lower()
-    if "client disconnected" in text or "client closed" in text or "reset by client" in text:
-        return "client-aborted"
-    if "timeout" in text or "timed out" in text:
+    if "stream reset" in text:
+        return _who_reset(flow, text)
+    if "timed out" in text or "timeout" in text:
         return "upstream-timeout"
-    if "protocol error" in text or "invalid" in text or "malformed" in text:
-        return "protocol-error"
-    return "upstream-reset"
+    return "protocol-error" if any(word in text for word in _PROTOCOL) else "upstream-reset"
+
+
+_PROTOCOL = ("protocol error", "cannot parse", "unexpected server response", "invalid", "malformed")
+
+
+def _who_reset(flow: http.HTTPFlow, text: str) -> str:
+    """Who reset an HTTP/2 stream: the side that speaks HTTP/2, or by the error where both do."""
+    client_can = flow.request.http_version.startswith("HTTP/2")
+    server_can = flow.response is not None and flow.response.http_version.startswith("HTTP/2")
+    by_client = client_can if client_can != server_can else "(cancel)" in text
+    return "client-aborted" if by_client else "upstream-reset"

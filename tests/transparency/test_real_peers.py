@@ -152,6 +152,22 @@ def test_a_client_of_hypercorn_over_tls(client: Client, stack: Stack, request: p
     assert trace.request.http_version == ("HTTP/2.0" if "curl-2" in word else trace.request.http_version)
 
 
+@needs_curl
+def test_http_2_to_another_name_is_rewritten_and_says_so(stack: Stack) -> None:
+    """:authority is compressed and cannot be rewritten on the wire: mitmproxy must, at fidelity http."""
+    if not find_spec("hypercorn"):
+        missing("hypercorn")
+    url = f"https://127.0.0.1:{stack.taps.ports['hypercorn']}/renamed"
+    heard = curl("--http2")(url, stack.taps.ca)
+    assert (heard.status, heard.errors, heard.body) == (0, "", BODY)
+    assert heard.span > LIVE / 2
+    (trace,) = stack.taps.traces("/renamed")
+    assert trace.header.fidelity == "http"
+    assert trace.request
+    assert trace.request.url == f"https://localhost:{stack.ports['hypercorn']}/renamed"
+    assert trace.chunks.body == BODY
+
+
 # Caddy refuses curl's ALPN offer of http/1.0, with or without a tap.
 @pytest.mark.parametrize("client", [CLIENTS[0], *CLIENTS[2:]])
 def test_a_client_of_caddy_with_https_between_two_taps(
