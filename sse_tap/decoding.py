@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Protocol
+from functools import partial
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Protocol
 
 import brotli  # type: ignore[import-untyped]
-import zstandard
 
 # One model's events pack to a tenth or a thirtieth of their bytes; bombs to a thousandth and less.
 MAX_RATIO = 200
@@ -23,9 +25,10 @@ _MAX_CODINGS = 4
 # Small steps in: an error is placed, and costs, one step. Small steps out: memory is asked for as allowed.
 _STEP_IN = 1024
 _STEP_OUT = 64 * 1024
-# zstandard knows no limit for output, but four bytes make one block of 128 KiB at most (RFC 8878, 3.1.1.2).
-_STEP_IN_ZSTD = 64
-_ZSTD_WINDOW = 8 * 1024 * 1024
+# zstandard knows no limit for output, but a block takes four bytes and makes 128 KiB (RFC 8878, 3.1.1.2):
+# of one step come 17 blocks at most, 2.2 MB.
+_STEP_IN_ZSTANDARD = 64
+_ZSTD_WINDOW_LOG = 23
 
 
 class _BadBodyError(Exception):
@@ -34,6 +37,8 @@ class _BadBodyError(Exception):
 
 class _Coding(Protocol):
     step: int
+    error: type[Exception]
+    """What `pieces` raises, beside _BadBodyError, for data that its coding does not allow."""
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """All that `data` (at most `step` bytes) makes available, in pieces of a few MiB at most."""
@@ -46,6 +51,7 @@ class _Zlib:
     """gzip or deflate, by zlib's `wbits`; 0: deflate whose first two bytes tell the wrapper."""
 
     step = _STEP_IN
+    error: type[Exception] = zlib.error
 
     def __init__(self, wbits: int) -> None:
         self._wbits = wbits
@@ -91,6 +97,7 @@ def _inflated(inflate: zlib._Decompress, data: bytes) -> Iterator[bytes]:
 
 class _Brotli:
     step = _STEP_IN
+    error: type[Exception] = brotli.error
 
     def __init__(self) -> None:
         self._decompressor = brotli.Decompressor()
@@ -107,23 +114,69 @@ class _Brotli:
 
 
 class _Zstd:
-    step = _STEP_IN_ZSTD
+    """zstd by the standard library's API, or the backport's: it takes a limit for output."""
 
-    def __init__(self) -> None:
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-        self._frame = self._decompressor.decompressobj()
+    step = _STEP_IN
+
+    def __init__(self, library: ModuleType) -> None:
+        self.error: type[Exception] = library.ZstdError
+        self._new_frame = self._opener(library)
+        self._frame = self._new_frame()
         self._fed = False
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         self._fed = True
         while data:
             if self._frame.eof:
-                self._frame = self._decompressor.decompressobj()
-            yield self._frame.decompress(data)
+                self._frame = self._new_frame()
+            yield from self._made(data)
             data = self._frame.unused_data
 
     def complete(self) -> bool:
-        return not self._fed or self._frame.eof
+        return not self._fed or bool(self._frame.eof)
+
+    def _opener(self, library: ModuleType) -> Callable[[], Any]:
+        options = {library.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+        return partial(library.ZstdDecompressor, options=options)
+
+    def _made(self, data: bytes) -> Iterator[bytes]:
+        yield self._frame.decompress(data, _STEP_OUT)
+        while not (self._frame.eof or self._frame.needs_input):
+            yield self._frame.decompress(b"", _STEP_OUT)
+
+
+class _Zstandard(_Zstd):
+    """zstd by the library `zstandard`, whose output is bounded by small steps in."""
+
+    step = _STEP_IN_ZSTANDARD
+
+    def _opener(self, library: ModuleType) -> Callable[[], Any]:
+        opener: Callable[[], Any] = library.ZstdDecompressor(
+            max_window_size=1 << _ZSTD_WINDOW_LOG
+        ).decompressobj
+        return opener
+
+    def _made(self, data: bytes) -> Iterator[bytes]:
+        yield self._frame.decompress(data)
+
+
+# The best first. Each is there without our asking: Python 3.14 has the first, mitmproxy 12.3 and later bring
+# the second to older Pythons, and mitmproxy 12.2 brings the third.
+_ZSTD_LIBRARIES: Mapping[str, Callable[[ModuleType], _Coding]] = {
+    "compression.zstd": _Zstd,
+    "backports.zstd": _Zstd,
+    "zstandard": _Zstandard,
+}
+
+
+def _zstd() -> dict[str, Callable[[], _Coding]]:
+    """The coding by the first library there is; a coding that is not known where there is none."""
+    for name, coding in _ZSTD_LIBRARIES.items():
+        try:
+            return {"zstd": partial(coding, import_module(name))}
+        except ImportError:
+            continue
+    return {}
 
 
 _CODINGS: Mapping[str, Callable[[], _Coding]] = {
@@ -131,9 +184,8 @@ _CODINGS: Mapping[str, Callable[[], _Coding]] = {
     "x-gzip": lambda: _Zlib(zlib.MAX_WBITS | 16),
     "deflate": lambda: _Zlib(0),
     "br": _Brotli,
-    "zstd": _Zstd,
+    **_zstd(),
 }
-_ERRORS = (_BadBodyError, zlib.error, brotli.error, zstandard.ZstdError)
 
 
 class Decoder:
@@ -204,7 +256,7 @@ class Decoder:
                     for made in coding.pieces(step):
                         self._check(len(made))
                         yield made
-                except _ERRORS as error:
+                except (_BadBodyError, coding.error) as error:
                     raise _BadBodyError(f"{name}: {_reason(error)}") from None
 
     def _check(self, made: int) -> None:

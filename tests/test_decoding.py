@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import tracemalloc
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
 
 import brotli
 import pytest
@@ -13,12 +17,26 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sse_tap import decoding
 from sse_tap.decoding import FREE_BYTES, Decoder
 
 EVENTS = [f'data: {{"id":"x","n":{i},"content":"word é {i * 7919}"}}\n\n'.encode() for i in range(60)]
 BODY = b"".join(EVENTS)
 
 type Flushed = list[bytes]
+
+# Every library for zstd that is there, under a coding's name of its own.
+ZSTD_BY = {}
+for _name, _coding in decoding._ZSTD_LIBRARIES.items():
+    with suppress(ImportError):
+        ZSTD_BY[f"zstd by {_name}"] = partial(_coding, import_module(_name))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def codings_by_name() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "_CODINGS", {**decoding._CODINGS, **ZSTD_BY})
+        yield
 
 
 def zlib_flushed(wbits: int) -> Callable[[list[bytes]], Flushed]:
@@ -48,6 +66,7 @@ LIVE: dict[str, tuple[str, Callable[[list[bytes]], Flushed]]] = {
     "deflate raw": ("deflate", zlib_flushed(-15)),
     "br": ("br", brotli_flushed),
     "zstd": ("zstd", zstd_flushed),
+    **{name: (name, zstd_flushed) for name in ZSTD_BY},
 }
 EACH = pytest.mark.parametrize(("encoding", "pack"), LIVE.values(), ids=LIVE.keys())
 
@@ -134,10 +153,38 @@ def test_several_gzip_members_padding_and_cuts_between_them() -> None:
     assert decoded("gzip", *(packed[i : i + 1] for i in range(len(packed)))) == (b"onetwo", None)
 
 
-def test_several_zstd_frames() -> None:
+def test_both_kinds_of_zstd_libraries_are_here_to_be_tested() -> None:
+    """mitmproxy brings only one, and which one depends on its version."""
+    standard = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    assert {f"zstd by {standard}", "zstd by zstandard"} <= set(ZSTD_BY)
+
+
+def test_zstd_is_decoded_by_the_best_library_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = decoding._zstd()["zstd"]()
+    assert type(chosen) is decoding._Zstd
+    monkeypatch.setitem(sys.modules, "compression.zstd", None)
+    monkeypatch.setitem(sys.modules, "backports.zstd", None)
+    assert type(decoding._zstd()["zstd"]()) is decoding._Zstandard
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    assert decoding._zstd() == {}
+
+
+@pytest.mark.parametrize("encoding", ZSTD_BY)
+def test_several_zstd_frames(encoding: str) -> None:
     packed = zstandard.compress(b"one") + zstandard.compress(b"two")
-    assert decoded("zstd", packed) == (b"onetwo", None)
-    assert decoded("zstd", *(packed[i : i + 1] for i in range(len(packed)))) == (b"onetwo", None)
+    assert decoded(encoding, packed) == (b"onetwo", None)
+    assert decoded(encoding, *(packed[i : i + 1] for i in range(len(packed)))) == (b"onetwo", None)
+
+
+@pytest.mark.parametrize("encoding", ZSTD_BY)
+def test_a_zstd_window_beyond_8_mib_is_refused(encoding: str) -> None:
+    """RFC 9659, 3: a decoder need not hold more, and a frame of a few bytes can ask for gigabytes."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(3, window_log=24)
+    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    assert decoded(encoding, packer.compress(b"one") + packer.flush()) == (
+        b"",
+        f"{encoding}: invalid data at or after byte 0 of the body",
+    )
 
 
 def test_data_after_the_end_of_deflate() -> None:
@@ -166,10 +213,10 @@ def bomb(encoding: str) -> bytes:
     zeros = bytes(64 * 1024 * 1024)
     if encoding == "br":
         return bytes(brotli.compress(zeros, quality=1))
-    return zstandard.compress(zeros) if encoding == "zstd" else gzip.compress(zeros, 1)
+    return zstandard.compress(zeros) if encoding.startswith("zstd") else gzip.compress(zeros, 1)
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
+@pytest.mark.parametrize("encoding", ["gzip", "br", *ZSTD_BY])
 def test_a_bomb_is_stopped_by_its_ratio_and_its_memory_is_bounded(encoding: str) -> None:
     packed = bomb(encoding)
     tracemalloc.start()
@@ -182,11 +229,20 @@ def test_a_bomb_is_stopped_by_its_ratio_and_its_memory_is_bounded(encoding: str)
     assert peak < 3 * FREE_BYTES
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
+@pytest.mark.parametrize("encoding", ["gzip", "br", *ZSTD_BY])
 def test_output_is_bounded_absolutely(encoding: str) -> None:
     body, error = decoded(encoding, bomb(encoding), max_bytes=5_000_000)
     assert len(body) <= 5_000_000
     assert (error or "").startswith(f"{encoding}: more than 5000000 bytes")
+
+
+@pytest.mark.parametrize("encoding", ZSTD_BY)
+def test_no_piece_of_zstd_is_large_however_it_is_packed(encoding: str) -> None:
+    """The bounds are looked at after each piece, so a piece is what they can be passed by."""
+    coding = ZSTD_BY[encoding]()
+    packed = bomb(encoding)
+    steps = (packed[i : i + coding.step] for i in range(0, len(packed), coding.step))
+    assert max(len(piece) for step in steps for piece in coding.pieces(step)) <= 17 * 128 * 1024
 
 
 def test_what_lies_between_chained_codings_is_bounded_too() -> None:
