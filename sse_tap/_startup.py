@@ -88,19 +88,19 @@ class _Loader:
 
 def teach(module: ModuleType) -> bool:
     """Make `Script("sse_tap", ...)` of mitmproxy's script module load SCRIPT; False: not its known shape."""
-    script = getattr(module, "Script", None)
-    original = getattr(script, "__init__", None)
+    script: Any = getattr(module, "Script", None)
+    original: Any = getattr(script, "__init__", None)
     code = getattr(original, "__code__", None)
     if code is None or code.co_varnames[: code.co_argcount] != ("self", "path", "reload"):
         return False
 
     def init(self: Any, path: str, reload: bool) -> None:
         if path.strip("'\" ") != NAME:
-            original(self, path, reload)  # type: ignore[misc]
+            original(self, path, reload)
             return
-        original(self, SCRIPT, reload)  # type: ignore[misc]
+        original(self, SCRIPT, reload)
         # ScriptLoader.configure recognises a loaded script by the path it was asked for.
         self.path = path
 
-    script.__init__ = init  # type: ignore[union-attr]
+    script.__init__ = init
     return True
