@@ -147,7 +147,8 @@ def test_a_stream_cut_short_is_an_error(client: Callable[[str], Seen], fault: st
 
 @needs(importlib.util.find_spec("openai"), "openai")
 def test_the_openai_client_reads_the_text() -> None:
-    openai = pytest.importorskip("openai")
+    import openai
+
     with Replay(recorded()) as server:
         client = openai.OpenAI(base_url=server.base_url + "/v1", api_key="none", max_retries=0)
         answer = client.chat.completions.create(model="m", messages=[], stream=True)
