@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from sse_tap import decoding
+
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "sse_tap").rglob("*.py"))
 SOURCE_OF = {
@@ -192,6 +194,26 @@ def test_recording_needs_nothing_beyond_what_mitmproxy_brings() -> None:
     allowed = sys.stdlib_module_names | modules_of({"mitmproxy", *dependencies_of("mitmproxy")}) | {"sse_tap"}
     found = {f"{relative(path)}: {name}" for path in recording() for name in top_levels(path) - allowed}
     assert found == set()
+
+
+def test_zstd_is_brought_by_mitmproxy_or_python() -> None:
+    """`decoding` imports by name, in a table, which the walk over the sources does not see."""
+    brought = sys.stdlib_module_names | modules_of(dependencies_of("mitmproxy"))
+    libraries = {name: name.partition(".")[0] for name in decoding._ZSTD_LIBRARIES}
+    assert set(libraries.values()) & brought
+    assert set(libraries) == {"compression.zstd", "backports.zstd", "zstandard"}
+
+
+def test_a_module_is_imported_by_a_name_that_is_computed_only_where_it_is_known() -> None:
+    computed = {
+        relative(path)
+        for path in SOURCES
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call)
+        and _calls(node, "import_module", "__import__")
+        and not isinstance(node.args[0], ast.Constant)
+    }
+    assert computed == {"sse_tap/cli/__init__.py", "sse_tap/decoding.py"}
 
 
 def test_recording_reaches_the_parsers_and_nothing_that_shows_them() -> None:
