@@ -28,12 +28,12 @@ TOGETHER = 2 * MS  # blocks this near to the first of them arrived together, if 
 
 # What it takes to blame a hop. A machine that is busy for a moment wakes any process 20 to 100 ms late and
 # merges two blocks: that is one stall and no buffer. A buffer holds long (LONG times the limit), or again and
-# again (TIMES clusters, SHARE of the blocks, together LONG times the limit), or it holds most of a short
+# again (TIMES episodes, SHARE of the blocks, together LONG times the limit), or it holds most of a short
 # stream well over the limit (MOST of the blocks, WELL times the limit).
 LONG, WELL = 10, 3
 TIMES, SHARE, MOST = 3, 0.10, 0.5
 # ... and in each case more than the taps themselves ran late: lag shows how late this machine wakes them.
-OVER_LAG = 2
+OVER_LAG, FAR_OVER_LAG = 2, 5  # the second for what happened once or twice
 # Where they hardly ran late (QUIET times less than the hold), the machine was not busy, and half is enough.
 LONG_WHEN_QUIET, QUIET = 5, 10
 # The clocks of two machines drift apart: crystals are within 50 ppm, and both may err.
@@ -121,23 +121,26 @@ class Pairs:
 
 @dataclass(slots=True)
 class Tally:
-    """What was held, summed up: clusters of blocks, blocks, ns in all, ns at worst."""
+    """What was held, summed up: episodes, blocks, ns at worst, and the episodes' ns in all.
 
-    clusters: int = 0
+    An episode is one stall, however many clusters of blocks it lets go one after the other.
+    """
+
+    episodes: int = 0
     blocks: int = 0
     total: int = 0
     worst: int = 0
 
-    def add(self, blocks: int, ns: int) -> None:
-        """Count one cluster."""
-        self.clusters += 1
+    def add(self, blocks: int, ns: int, *, new: bool = True) -> None:
+        """Count a cluster of blocks; `new`: it begins an episode."""
+        self.episodes += new
         self.blocks += blocks
-        self.total += ns
+        self.total += ns if new else 0
         self.worst = max(self.worst, ns)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
-            self.clusters + other.clusters,
+            self.episodes + other.episodes,
             self.blocks + other.blocks,
             self.total + other.total,
             max(self.worst, other.worst),
@@ -146,19 +149,18 @@ class Tally:
 
 @dataclass(slots=True)
 class Survey:
-    """What was held: coalesced groups, and tallies of the groups and of what was held without merging.
+    """What was held: the coalesced groups, and tallies sorted by what explains it.
 
-    `merged` weighs a group by how far apart its blocks had left; `alone` weighs by the hold. `slow_*` are
-    those a slow client explains; `lagged` those the downstream tap's own lag explains. `firsts`: the
-    first pair of every cluster that neither explains.
+    `held`: every cluster that nothing explains, by its hold; `merged`: of those the coalesced groups, by
+    how far apart their blocks had left. `slow`: what a slow client explains, `lagged`: what the
+    downstream tap's own lag explains. `firsts`: the first pair of every cluster in `held`.
     """
 
     groups: list[Group] = field(default_factory=list)
     firsts: array[int] = field(default_factory=lambda: array("q"))
+    held: Tally = field(default_factory=Tally)
     merged: Tally = field(default_factory=Tally)
-    alone: Tally = field(default_factory=Tally)
-    slow_merged: Tally = field(default_factory=Tally)
-    slow_alone: Tally = field(default_factory=Tally)
+    slow: Tally = field(default_factory=Tally)
     lagged: Tally = field(default_factory=Tally)
 
 
@@ -383,25 +385,26 @@ def _clusters(pairs: Pairs) -> Iterator[tuple[int, int]]:
 
 def _survey(pairs: Pairs, holds: array[int], limit: int, lags: Lags, slow: SlowClient) -> Survey:
     """Find what was held and sort it by what explains it."""
-    found = Survey()
+    found, released = Survey(), None
     for first, last in _clusters(pairs):
         if holds[first] < limit:
             continue
-        late = lags.at(pairs.came[first]) if lags else 0
+        left, came, blocks = pairs.left[first], pairs.came[first], last - first + 1
+        new = released is None or left >= released - limit  # else it had been waiting in the same stall
+        released = pairs.came[last]
+        late = lags.at(came) if lags else 0
         if holds[first] - late < limit:
-            found.lagged.add(last - first + 1, holds[first])
+            found.lagged.add(blocks, holds[first], new=new)
             continue
         waited = slow.explains(pairs.down[first])
+        (found.slow if waited else found.held).add(blocks, holds[first] - late, new=new)
         if not waited:
             found.firsts.append(first)
-        apart = pairs.left[last] - pairs.left[first]
+        apart = pairs.left[last] - left
         if apart - late >= limit:
-            found.groups.append(
-                Group(first, last, pairs.left[first], pairs.left[last], pairs.came[first], waited)
-            )
-            (found.slow_merged if waited else found.merged).add(last - first + 1, apart - late)
-        else:
-            (found.slow_alone if waited else found.alone).add(last - first + 1, holds[first] - late)
+            found.groups.append(Group(first, last, left, pairs.left[last], came, waited))
+            if not waited:
+                found.merged.add(blocks, apart - late, new=new)
     return found
 
 
@@ -436,18 +439,24 @@ def _in_flight(
 
 
 def proven(tally: Tally, blocks: int, limit: int, lag: Tally) -> bool:
-    """Whether what was held is more than one stall of a busy machine, and more than the taps' own lag."""
-    if not tally.clusters:
-        return False
-    if lag.clusters and tally.worst < OVER_LAG * lag.worst and tally.total < OVER_LAG * lag.total:
-        return False
+    """Whether what was held is more than a stall of a busy machine, and more than the taps' own lag."""
     share = tally.blocks / max(blocks, 1)
+    again = tally.episodes >= TIMES and share >= SHARE
+    if not tally.episodes or not _over(tally, lag, again=again or share >= MOST):
+        return False
     return (
         tally.worst >= LONG * limit
         or (tally.worst >= LONG_WHEN_QUIET * limit and tally.worst >= QUIET * lag.worst)
-        or (tally.clusters >= TIMES and share >= SHARE and tally.total >= LONG * limit)
+        or (again and tally.total >= LONG * limit)
         or (share >= MOST and tally.worst >= WELL * limit)
     )
+
+
+def _over(tally: Tally, lag: Tally, *, again: bool) -> bool:
+    """Whether holds are well over the taps' own lag: a single stall further than what comes back."""
+    if again:
+        return tally.worst >= OVER_LAG * lag.worst or tally.total >= OVER_LAG * lag.total
+    return tally.worst >= FAR_OVER_LAG * lag.worst
 
 
 def decide(m: Measured) -> Hop:
@@ -536,17 +545,18 @@ def _whole(trace: Trace) -> bool:
 def _held(m: Measured) -> tuple[Verdict, str] | None:
     """Blocks kept back: who is to blame, if anybody can be proved to be."""
     survey, blocks = m.survey, len(m.pairs) + m.in_flight
-    alone = survey.alone + Tally(bool(m.in_flight), m.in_flight, m.in_flight_hold, m.in_flight_hold)
+    held = survey.held + Tally(bool(m.in_flight), m.in_flight, m.in_flight_hold, m.in_flight_hold)
     lag = _lag(m)
     if proven(survey.merged, blocks, m.limit, lag):
         return Verdict.COALESCES, ""
-    if proven(survey.merged + alone, blocks, m.limit, lag):
-        return (Verdict.DELAYS, "") if alone.clusters else (Verdict.COALESCES, "")
-    if proven(survey.slow_merged + survey.slow_alone, blocks, m.limit, lag):
+    if proven(held, blocks, m.limit, lag):
+        often_merged = survey.merged.blocks >= SHARE * blocks
+        return (Verdict.COALESCES if often_merged else Verdict.DELAYS), ""
+    if proven(survey.slow, blocks, m.limit, lag):
         return Verdict.SLOW_CLIENT, "the client did not take the bytes"
-    if lag.clusters and (survey.merged.clusters or alone.clusters or survey.lagged.clusters):
+    if lag.episodes and (held.episodes or survey.lagged.episodes):
         return Verdict.INCONCLUSIVE, f"the taps themselves ran up to {lag.worst / MS:.0f} ms late"
-    if survey.merged.clusters or alone.clusters:
+    if held.episodes:
         return Verdict.INCONCLUSIVE, "too little was held to tell a buffer from a busy machine"
     return None
 

@@ -56,7 +56,7 @@ def shape_of(hop: Hop) -> Shape:
 def _shape_of_holds(hop: Hop) -> Shape:
     m = hop.measured
     whole = _is_whole(m)
-    if _encoding_added(m) and (whole or hop.groups):
+    if _encoding_added(m):
         return Shape("compressor", f"{_whole_text(hop) if whole else _held_text(hop)}, compressed on the way")
     if whole:
         return Shape("whole-response", _whole_text(hop))

@@ -141,6 +141,15 @@ def test_one_stall_is_too_little_to_blame_anybody() -> None:
     assert "busy machine" in found.why
 
 
+def test_one_stall_is_one_however_slowly_it_lets_go() -> None:
+    """A process stands still for 600 ms and then works off what waited, block by block."""
+    sent = [(25 * i, event(str(i))) for i in range(1, 160)]
+    came = [(max(t, 1600 + (t - 1000) / 10) if 1000 <= t <= 1660 else t, data) for t, data in late(sent, 0.3)]
+    assert hop(sent, came, down={"lags": [(500, 130)]}).verdict == Verdict.INCONCLUSIVE
+    assert hop(sent, came).verdict == Verdict.DELAYS
+    assert hop(sent, came).measured.survey.held.episodes == 1
+
+
 def test_a_long_hold_needs_no_repetition() -> None:
     came = [(1500 if 1000 <= t <= 1500 else t, data) for t, data in late(EVERY_100, 0.3)]
     found = hop(EVERY_100, came)
@@ -419,7 +428,8 @@ def test_a_machine_that_runs_late_asks_for_more() -> None:
     lag = Tally(1, 0, 11, 11)
     assert not proven(Tally(1, 2, 109, 109), 100, 20, lag)
     assert proven(Tally(1, 2, 110, 110), 100, 20, lag)
-    assert proven(Tally(1, 2, 200, 200), 100, 20, Tally(1, 0, 99, 99))
+    assert proven(Tally(1, 2, 200, 200), 100, 20, Tally(1, 0, 40, 40))
+    assert not proven(Tally(1, 2, 200, 200), 100, 20, Tally(1, 0, 41, 41))
 
 
 def test_lag_as_large_as_the_hold_disproves() -> None:
