@@ -8,6 +8,7 @@ only a line that may still turn out to be the Host line of a head is held until 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 
 from sse_tap.observe.http1 import (
     MAX_HEAD,
@@ -52,11 +53,14 @@ def same_host(value: str, host: str) -> bool:
 class HostRewriter:
     """Client bytes in, the same bytes out with the Host lines of request heads replaced.
 
-    Where it loses its place it changes nothing any more: it never raises and never drops a byte.
+    `host` "" leaves them. `inject` makes a line (CRLF included) that is put at the end of each head
+    without a field of the same name. Where the rewriter loses its place it changes nothing any more:
+    it never raises and never drops a byte.
     """
 
-    def __init__(self, host: str, replacement: str) -> None:
+    def __init__(self, host: str, replacement: str, inject: Callable[[], bytes] | None = None) -> None:
         self._host, self._replacement = host, replacement.encode("idna" if not host.isascii() else "ascii")
+        self._inject = inject
         self._body: Body | None = None  # of the request whose body is passing
         self._head = bytearray()  # the complete lines of the head that is passing
         self._line = b""  # ... and the line that is not complete
@@ -64,6 +68,11 @@ class HostRewriter:
         self._passive = False
         self._upgrading = ""  # the method of a request that may turn this into another protocol
         self._answer = b""  # the beginning of its response
+
+    @property
+    def injects(self) -> bool:
+        """Whether heads get a line more."""
+        return self._inject is not None
 
     def feed(self, data: bytes) -> bytes:
         """The bytes to send on for these."""
@@ -96,7 +105,7 @@ class HostRewriter:
     def _head_line(self, data: bytes, pos: int, out: bytearray) -> int:
         end = data.find(b"\n", pos) + 1
         line = self._line + data[pos : end or len(data)]
-        candidate = bool(self._head) and not self._passed and b"host:".startswith(line[:5].lower())
+        candidate = self._may_change(line)
         if not end and candidate and len(line) < _MAX_HELD:
             self._line = line
             return len(data)
@@ -108,7 +117,19 @@ class HostRewriter:
             self._passive = True
         return end or len(data)
 
+    def _may_change(self, line: bytes) -> bool:
+        """Whether this beginning of a line may be of one that is changed, or is put off by an insertion."""
+        if not self._head or self._passed:
+            return False
+        if self._inject and line in (b"\r", b"\r\n", b"\n"):
+            return True
+        return bool(self._host) and b"host:".startswith(line[:5].lower())
+
     def _rewritten(self, line: bytes) -> bytes:
+        if self._inject and not line.strip(b"\r\n"):
+            extra = self._inject()
+            name = extra.partition(b":")[0].lower()
+            return line if b"\n" + name + b":" in self._head.lower() else extra + line
         name, rest = line[:5], line[5:]
         value = rest.strip()
         if len(name) < 5 or not value or same_host(value.decode("latin-1"), self._host):

@@ -170,3 +170,26 @@ def test_ipv6_hosts_are_compared_without_brackets() -> None:
     assert same_host("[::1]:80", "::1")
     assert same_host("[::1]", "::1")
     assert not same_host("[::2]", "::1")
+
+
+INJECTED = b"traceparent: 00-a-b-01\r\n"
+
+
+def injecting(data: bytes, cut: int = 0) -> bytes:
+    """What comes out for `data`, given in two parts."""
+    rewriter = HostRewriter("", "", lambda: INJECTED)
+    return rewriter.feed(data[:cut]) + rewriter.feed(data[cut:])
+
+
+@pytest.mark.parametrize("cut", range(60))
+def test_an_injected_line_ends_each_head_and_nothing_else_changes(cut: int) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n"
+    body = b"\r\n\r\nab"
+    data = (head + b"\r\n" + body) * 2
+    assert injecting(data, cut) == (head + INJECTED + b"\r\n" + body) * 2
+
+
+@pytest.mark.parametrize("cut", range(50))
+def test_a_head_that_has_the_field_is_left_alone(cut: int) -> None:
+    data = b"GET / HTTP/1.1\r\nHost: a\r\nTraceParent: 00-x-y-01\r\n\r\n"
+    assert injecting(data, cut) == data

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import re
+import secrets
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,7 @@ from sse_tap.verdicts import Line, VerdictLines
 
 logger = logging.getLogger("sse_tap")
 
+FIDELITIES = ("auto", "wire", "http")
 WIRE_SCHEMES = ("http", "https", "tcp", "tls")
 IDLE_TIMEOUT = 24 * 3600
 """Seconds of silence after which a connection is given up, in place of mitmproxy's 600."""
@@ -106,7 +108,15 @@ class SSETap:
             str,
             "auto",
             "wire: pass the bytes untouched; http: let mitmproxy read and write the messages anew.",
-            choices=["auto", "wire", "http"],
+            choices=FIDELITIES,
+        )
+        loader.add_option(
+            "sse_tap_inject",
+            str,
+            "",
+            "traceparent: give requests that have none this header, so that taps tell like requests apart. "
+            "The one option that adds bytes to what passes.",
+            choices=["", "traceparent"],
         )
         loader.add_option("sse_tap_queue", int, 64, "MiB that may wait for the recorder and for the disk.")
 
@@ -120,6 +130,8 @@ class SSETap:
             _check_folder(Path(options.sse_tap_dir).expanduser())
         if "sse_tap_redact" in updated:
             _parse_pattern(options.sse_tap_redact)
+        if options.sse_tap_fidelity not in FIDELITIES:  # mitmproxy's `choices` are for its interfaces
+            raise exceptions.OptionsError(f"sse_tap_fidelity: give one of {', '.join(FIDELITIES)}")
         for name, unit in (("sse_tap_queue", "MiB"), ("sse_tap_alarm", "ms")):
             if name in updated and getattr(options, name) < 0:
                 raise exceptions.OptionsError(f"{name}: give a number of {unit}, 0 or more")
@@ -276,12 +288,16 @@ class SSETap:
 
     def _rewriter(self, mode: mode_specs.ReverseMode, protocol: str) -> HostRewriter | None:
         host, port = mode.address
-        if ctx.options.keep_host_header or protocol == "h2" or not names_a_host(host):
+        rewrite = not ctx.options.keep_host_header and names_a_host(host)
+        if protocol == "h2" or not (rewrite or ctx.options.sse_tap_inject):
             return None
-        return HostRewriter(host, authority(host, port, mode.scheme))
+        inject = traceparent_line if ctx.options.sse_tap_inject else None
+        return HostRewriter(host if rewrite else "", authority(host, port, mode.scheme), inject)
 
     def _needs_http(self, client: connection.Client, mode: mode_specs.ReverseMode) -> bool:
         """HTTP/2's :authority cannot be rewritten on the wire (it is compressed): mitmproxy must."""
+        if client.alpn == b"h2" and ctx.options.sse_tap_inject:
+            return True
         if client.alpn != b"h2" or ctx.options.keep_host_header or not names_a_host(mode.address[0]):
             return False
         return not same_host(client.sni or "", mode.address[0])
@@ -376,10 +392,17 @@ class SSETap:
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         if self._recorder is None or flow.is_replay:
             return
+        if ctx.options.sse_tap_inject and "traceparent" not in flow.request.headers:
+            flow.request.headers["traceparent"] = traceparent()
         record = self._recorder.exchange(self._tap(flow.client_conn, "http"))
         seen = FlowRecord(flow, record, Reads())
         self._records[flow.id] = seen
         flow.request.stream = seen.request_piece
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        t = time.monotonic_ns()
+        if seen := self._records.get(flow.id):
+            seen.request_done(t)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         t = time.monotonic_ns()
@@ -389,7 +412,7 @@ class SSETap:
         kind = flow.response.headers.get("content-type", "").split(";", 1)[0].strip().lower()
         if kind in self._recorder.types:
             flow.response.stream = seen.response_piece
-            seen.response_head(t, flow.response)
+        seen.response_head(t, flow.response)
 
     def response(self, flow: http.HTTPFlow) -> None:
         if seen := self._records.pop(flow.id, None):
@@ -413,6 +436,16 @@ class SSETap:
     def summary_command(self) -> str:
         """Say what was recorded so far."""
         return "\n".join(summary(tap) for tap in self._taps.values()) or "nothing was seen yet"
+
+
+def traceparent() -> str:
+    """A new trace's `traceparent`, sampled (W3C Trace Context, 3.2)."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def traceparent_line() -> bytes:
+    """The same as a line of an HTTP/1 head."""
+    return f"traceparent: {traceparent()}\r\n".encode()
 
 
 _ALERT = 25  # mitmproxy's level for what is shown in every verbosity (mitmproxy.log.ALERT)

@@ -59,7 +59,7 @@ class FlowRecord:
     def __init__(self, flow: http.HTTPFlow, record: ExchangeTap, reads: Reads) -> None:
         self.flow, self._record, self._reads = flow, record, reads
         self._kept: dict[str, bytearray | None] = {"request": bytearray(), "response": bytearray()}
-        self._ended = False
+        self._asked = self._ended = False
         self._last = time.monotonic_ns()  # when something passed
         record.put(request_head(time.monotonic_ns(), flow.request))
 
@@ -79,6 +79,12 @@ class FlowRecord:
         t = self._last = time.monotonic_ns()
         self._guard(self._on_response, t, data)
         return data
+
+    def request_done(self, t: int) -> None:
+        """mitmproxy's `request` hook; a request without a body has no piece that tells its end."""
+        if not self._asked:
+            self._asked = True
+            self._record.put(RequestEnd(t))
 
     def response_head(self, t: int, response: http.Response) -> None:
         """The response's head is here."""
@@ -101,8 +107,11 @@ class FlowRecord:
                 message.data.content = bytes(kept)
 
     def _on_request(self, t: int, data: bytes) -> None:
-        self._keep("request", data)
-        self._record.put(RequestBody(t, data) if data else RequestEnd(t))
+        if data:
+            self._keep("request", data)
+            self._record.put(RequestBody(t, data))
+        else:
+            self.request_done(t)
 
     def _on_response(self, t: int, data: bytes) -> None:
         if data:

@@ -158,7 +158,8 @@ class WireLayer(layer.Layer):
             data = self._rewriter.feed(event.data) if self._rewriter else event.data
             if data:
                 yield commands.SendData(self._server, data)
-            self._record.client_data(t, event.data)
+            # what the client sent; with something injected, what was sent on, so that the trace has it
+            self._record.client_data(t, data if self._rewriter and self._rewriter.injects else event.data)
 
     def _start(self) -> Commands:
         server = self._server
