@@ -54,10 +54,9 @@ class Sockets:
 
         For that it cancels the connection's task, in which this runs.
         """
-        task = asyncio.current_task()
+        if not _is_cancelled():
+            return "eof"
         try:
-            if task is None or not task.cancelling():
-                return "eof"
             if ctx.master.should_exit.is_set():
                 return "stopped"
             return "timeout" if idle > 0.99 * self._handler.timeout_watchdog.timeout else "reset"
@@ -91,3 +90,11 @@ def _unsent(writer: Any) -> int:
     except OSError:
         return 0
     return int(struct.unpack("i", answer)[0])
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled the task in which this runs."""
+    with contextlib.suppress(RuntimeError):  # no event loop: a test
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return False

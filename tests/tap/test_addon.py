@@ -1,0 +1,100 @@
+"""The addon's options, names and filter; what it does to connections is in tests/transparency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.exceptions import OptionsError
+from mitmproxy.test import taddons
+
+from sse_tap.exchange import Tap
+from sse_tap.observe.facts import RequestHead, ResponseHead
+from sse_tap.tap.addon import SSETap, as_flow, parse_names, summary
+
+SSE = (("content-type", "text/event-stream"),)
+
+
+def test_names_by_port() -> None:
+    assert parse_names("8002=origin, 8443=edge,") == {8002: "origin", 8443: "edge"}
+    assert parse_names("") == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["origin", "x=origin", "8002=", "8002=a b", "8002=../x", "8002=edge,8443=edge"]
+)
+def test_names_that_cannot_be(text: str) -> None:
+    with pytest.raises(OptionsError, match="sse_tap_names"):
+        parse_names(text)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("sse_tap_names", "edge"),
+        ("sse_tap_filter", "~unknown"),
+        ("sse_tap_redact", "("),
+        ("sse_tap_queue", -1),
+        ("sse_tap_alarm", -1),
+        ("sse_tap_fidelity", "best"),
+        ("sse_tap_dir", "/dev/null/recordings"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_in_one_line(
+    option: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with taddons.context(SSETap()) as context, pytest.raises(OptionsError) as raised:
+        context.options.update(**{option: value})
+    assert "\n" not in str(raised.value).strip()
+
+
+def test_limits_are_lifted_but_for_what_the_user_has_set(tmp_path: Path) -> None:
+    tap = SSETap()
+    with taddons.context(Proxyserver(), tap) as context:
+        context.options.update(tcp_timeout=5, sse_tap_dir=str(tmp_path))
+        tap._lift_limits()
+        assert context.options.tcp_timeout == 5
+        assert context.options.connection_strategy == "lazy"
+
+
+def test_the_summary_is_one_line() -> None:
+    tap = Tap("edge", "", "", "wire", streams=1, chunks=7)
+    assert summary(tap) == "sse-tap: edge: 1 stream, 7 chunks seen, 0 recorded, 7 lost"
+    tap.unobserved = 2
+    assert summary(tap).endswith("; 2 could not be followed to the end")
+
+
+@pytest.mark.parametrize(
+    ("target", "authority", "url"),
+    [
+        ("/chat?x=1", "chat.test:8443", "https://chat.test:8443/chat?x=1"),
+        ("/", "chat.test", "https://chat.test/"),
+        ("*", "", None),
+        ("/ü", "x", None),
+        ("/", "chat.test:notaport", None),
+    ],
+)
+def test_filters_look_at_a_flow_made_of_two_heads(target: str, authority: str, url: str | None) -> None:
+    request = RequestHead(0, "POST", "https", authority, target, "HTTP/1.1", (("X-A", "ü"),))
+    flow = as_flow(request, ResponseHead(1, 200, "HTTP/1.1", SSE))
+    assert flow.request.method == "POST"
+    assert flow.response
+    assert flow.response.headers["content-type"] == "text/event-stream"
+    if url:
+        assert flow.request.url.removesuffix(":0") in (url, url.replace("chat.test/", "chat.test:0/"))
+
+
+def test_a_filter_chooses_what_is_recorded(tmp_path: Path) -> None:
+    tap = SSETap()
+    with taddons.context(tap) as context:
+        context.options.update(sse_tap_dir=str(tmp_path), sse_tap_filter="~m POST & ~u /chat")
+        wanted = [
+            tap._wanted(
+                RequestHead(0, method, "http", "x", path, "HTTP/1.1", ()),
+                ResponseHead(1, 200, "HTTP/1.1", SSE),
+            )
+            for method, path in (("POST", "/chat"), ("GET", "/chat"), ("POST", "/other"))
+        ]
+    assert wanted == [True, False, False]

@@ -1,0 +1,115 @@
+"""Fidelity `http`: bytes go back untouched, and which end a message of mitmproxy means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from mitmproxy.connection import ConnectionState
+from mitmproxy.http import Headers
+from mitmproxy.test import taddons, tflow
+
+from sse_tap.observe.facts import BodyChunks, Ended, Fact, RequestBody, RequestEnd, RequestHead
+from sse_tap.tap.httpfacts import KEPT, FlowRecord, end_reason, fields
+from sse_tap.tap.reads import Reads
+
+
+class Kept:
+    """An exchange's end of the recorder that keeps facts, or fails."""
+
+    path = None
+
+    def __init__(self, fails: bool = False) -> None:
+        self.facts: list[Fact] = []
+        self.fails = fails
+
+    def put(self, fact: Fact) -> None:
+        self.facts.append(fact)
+        if self.fails and len(self.facts) > 1:
+            raise RuntimeError("broken on purpose")
+
+
+class OneRead(Reads):
+    def number(self) -> int:
+        return 1
+
+
+def record(fails: bool = False) -> tuple[FlowRecord, Kept]:
+    kept = Kept(fails)
+    flow = tflow.tflow(resp=True)
+    return FlowRecord(flow, kept, OneRead()), kept  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_very_object_is_given_back_whatever_fails(fails: bool) -> None:
+    seen, kept = record(fails)
+    for data in (b"some", b"bytes", b""):
+        assert seen.request_piece(data) is data
+        assert seen.response_piece(data) is data
+    assert isinstance(kept.facts[0], RequestHead)
+
+
+def test_pieces_become_facts_and_the_end_is_told_once() -> None:
+    seen, kept = record()
+    seen.request_piece(b"ask")
+    seen.request_piece(b"")
+    seen.response_piece(b"data: x\n\n")
+    seen.response_piece(b"")
+    seen.stopped(9)
+    seen.response_piece(b"")
+    _, body, end, chunks, over = kept.facts
+    assert isinstance(body, RequestBody)
+    assert isinstance(end, RequestEnd)
+    assert isinstance(chunks, BodyChunks)
+    assert chunks.pieces == (b"data: x\n\n",)
+    assert isinstance(over, Ended)
+    assert over.reason == "complete"
+
+
+def test_kept_bodies_go_back_to_the_flow_up_to_a_bound() -> None:
+    seen, _ = record()
+    assert seen.flow.response
+    for message in (seen.flow.request, seen.flow.response):
+        message.data.content = None
+    seen.request_piece(b"ask")
+    seen.response_piece(b"x" * (KEPT + 1))
+    seen.completed()
+    assert seen.flow.request.content == b"ask"
+    assert seen.flow.response.raw_content is None
+
+
+def test_fields_keep_order_case_and_odd_bytes() -> None:
+    headers = Headers([(b"X-B", b"\xc3\xbc"), (b"x-a", b"\xff")])
+    assert fields(headers) == (("X-B", "ü"), ("x-a", "ÿ"))
+    assert fields(None) == ()
+
+
+H1, H2 = "HTTP/1.1", "HTTP/2.0"
+
+
+@pytest.mark.parametrize(
+    ("message", "gone", "versions", "idle", "reason"),
+    [
+        ("Client disconnected.", "client", (H1, H1), 1, "client-aborted"),
+        ("peer closed connection", "client", (H2, H2), 1, "client-aborted"),
+        ("Client disconnected.", "client", (H1, H1), 600, "upstream-timeout"),
+        ("HTTP/1 protocol error: peer closed connection", "server", (H1, H1), 1, "upstream-reset"),
+        ("server closed connection", "server", (H1, H1), 1, "upstream-reset"),
+        ("HTTP/1 protocol error: Invalid chunk", "", (H1, H1), 1, "protocol-error"),
+        ("stream reset by client (CANCEL)", "", (H2, H1), 1, "client-aborted"),
+        ("stream reset by client (INTERNAL_ERROR)", "", (H1, H2), 1, "upstream-reset"),
+        ("stream reset by client (CANCEL)", "", (H2, H2), 1, "client-aborted"),
+        ("stream reset by client (INTERNAL_ERROR)", "", (H2, H2), 1, "upstream-reset"),
+        ("timed out", "", (H1, H1), 1, "upstream-timeout"),
+        ("who knows", "", (H1, H1), 1, "upstream-reset"),
+    ],
+)
+def test_which_end_is_meant(
+    message: str, gone: str, versions: tuple[str, str], idle: float, reason: str
+) -> None:
+    flow: Any = tflow.tflow(resp=True)
+    flow.client_conn.state = ConnectionState.CLOSED if gone == "client" else ConnectionState.OPEN
+    flow.server_conn.state = ConnectionState.CLOSED if gone == "server" else ConnectionState.OPEN
+    flow.request.http_version, flow.response.http_version = versions
+    with taddons.context():
+        assert end_reason(flow, message, idle) == reason

@@ -1,0 +1,67 @@
+"""`sse-tap record`'s start: what cannot run says so in one line; ports."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from sse_tap.demo.process import free_port
+from sse_tap.tap.runner import Job, StartFailed, check_upstreams, plain, run, with_ports
+from sse_tap.tap.spec import parse_tap
+
+
+def test_each_tap_of_any_port_gets_one_of_its_own() -> None:
+    taps = [parse_tap(f"{name}=0:http://x") for name in "abc"] + [parse_tap("d=8123:http://x")]
+    ports = [spec.port for spec in with_ports(taps)]
+    assert len(set(ports)) == 4
+    assert all(ports)
+    assert ports[3] == 8123
+
+
+def test_a_host_that_is_none_of_this_machines_is_left_for_mitmproxy_to_refuse() -> None:
+    assert with_ports([parse_tap("a=192.0.2.1:0:http://x")])[0].port == 0
+
+
+def test_an_upstream_that_is_not_there_is_told_unless_it_is_a_tap() -> None:
+    port, dead = free_port(), free_port()
+    chain = [
+        parse_tap(f"edge=0:http://localhost:{port}"),
+        parse_tap(f"origin={port}:http://127.0.0.1:{dead}"),
+    ]
+    with pytest.raises(StartFailed, match=rf"tap origin: the upstream http://127.0.0.1:{dead} cannot be"):
+        check_upstreams(chain)
+    with socket.create_server(("127.0.0.1", dead)):
+        check_upstreams(chain)
+
+
+def job(tmp_path: Path, tap: str, *settings: str) -> Job:
+    conf = f"confdir={tmp_path / 'conf'}"
+    return Job(taps=[parse_tap(tap)], directory=tmp_path, settings=(conf, *settings), check_upstreams=False)
+
+
+def test_a_port_that_is_taken_is_told_in_our_words(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartFailed) as raised:
+            run(job(tmp_path, f"edge={port}:http://127.0.0.1:1"))
+    assert f"cannot listen on 127.0.0.1:{port}: the port is in use" in str(raised.value)
+
+
+@pytest.mark.parametrize("setting", ["nonsense=1", "tcp_timeout=soon", "sse_tap_redact=("])
+def test_a_setting_that_cannot_be_is_told_in_one_line(setting: str, tmp_path: Path) -> None:
+    with pytest.raises(StartFailed) as raised:
+        run(job(tmp_path, "edge=0:http://127.0.0.1:1", setting))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    bad = Job(taps=[parse_tap("edge=0:http://x")], directory=tmp_path / "file", check_upstreams=False)
+    with pytest.raises(StartFailed, match=r"cannot record to .*; choose another folder"):
+        run(bad)
+
+
+def test_other_words_of_mitmproxy_are_left_as_they_are_but_for_line_ends() -> None:
+    assert plain("something\n went   wrong") == "something went wrong"
