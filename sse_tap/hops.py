@@ -10,7 +10,7 @@ Pure functions; times are ns on the downstream trace's clock unless a name ends 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -284,7 +284,7 @@ def _measured(
         pairs=pairs,
         baseline=baseline,
         holds=holds,
-        survey=_survey(pairs, holds, limit, Lags(down.trace.lags), SlowClient(down)),
+        survey=_survey(pairs, holds, limit, Lags(down.trace.lags), SlowClient(down, limit)),
         tail=tail,
         hidden=hidden,
         in_flight=in_flight,
@@ -351,24 +351,32 @@ class Lags:
 
 
 class SlowClient:
-    """Whether bytes waited at the downstream tap for the client to take them.
+    """When bytes waited at the downstream tap for the client to take them.
 
     A client that does not read fills the tap's buffer, the tap stops reading from the hop, and what
-    comes then comes merged: so bytes were queued both when the chunk before was handed on and when
-    this one was. A burst that queues for a moment does not count.
+    comes then comes merged: so bytes were queued both when a chunk was handed on and when the one before
+    was. Such spells, less than `near` ns apart, are one: the backlog runs off by fits and starts.
     """
 
-    def __init__(self, down: Seen) -> None:
-        self._queued = down.trace.chunks.queued
-        self._chunks = down.blocks.chunks
-        self._any = any(self._queued)
+    def __init__(self, down: Seen, near: int) -> None:
+        times, queued = down.trace.chunks.times, down.trace.chunks.queued
+        self._near = near
+        self._from: list[int] = []
+        self._to: list[int] = []
+        for i in range(1, len(queued)) if any(queued) else ():
+            if queued[i - 1] and queued[i]:
+                if not self._to or times[i - 1] - self._to[-1] >= near:
+                    self._from.append(times[i - 1])
+                    self._to.append(times[i])
+                self._to[-1] = times[i]
 
-    def explains(self, block: int) -> bool:
-        """Whether this downstream block came late because the client was slow."""
-        if not self._any:
-            return False
-        chunk = self._chunks[block]
-        return chunk > 0 and self._queued[chunk] > 0 and self._queued[chunk - 1] > 0
+    def explains(self, due: int, came: int) -> bool:
+        """Whether what could have come at `due` came so late for the client's sake.
+
+        Not where the hop had held it before the client was slow, nor where it came well after that.
+        """
+        spell = bisect_right(self._from, came) - 1
+        return spell >= 0 and self._from[spell] - due < self._near and came - self._to[spell] < self._near
 
 
 def _clusters(pairs: Pairs) -> Iterator[tuple[int, int]]:
@@ -396,7 +404,7 @@ def _survey(pairs: Pairs, holds: array[int], limit: int, lags: Lags, slow: SlowC
         if holds[first] - late < limit:
             found.lagged.add(blocks, holds[first], new=new)
             continue
-        waited = slow.explains(pairs.down[first])
+        waited = slow.explains(came - holds[first], came)
         (found.slow if waited else found.held).add(blocks, holds[first] - late, new=new)
         if not waited:
             found.firsts.append(first)

@@ -315,6 +315,22 @@ def test_a_slow_client_explains_what_merged_behind_it() -> None:
     assert (found.verdict, len(found.groups)) == (Verdict.SLOW_CLIENT, 1)
 
 
+def test_what_the_hop_had_held_before_the_client_was_slow_is_its_own() -> None:
+    """A middleware that joins the body, and a client that then takes its time (Starlette, recorded)."""
+    came = [(2001 + 40 * (i // 5), data, None, 90_000) for i, (_, data) in enumerate(EVERY_100)]
+    assert hop(EVERY_100, came).verdict == Verdict.COALESCES
+
+
+def test_a_backlog_that_runs_off_by_fits_and_starts_is_the_slow_clients() -> None:
+    """Once the client reads again, the queue is empty between one gulp and the next (HAProxy, recorded)."""
+    queued = [0, 30_000, 60_000, 90_000, 70_000, 50_000, *(0, 57_000, 57_000) * 4, 0, 0]
+    came = [
+        (t + 0.3 if i < 4 else 2001 + 5 * ((i - 3) // 3), data, None, queued[i])
+        for i, (t, data) in enumerate(EVERY_100)
+    ]
+    assert hop(EVERY_100, came).verdict == Verdict.SLOW_CLIENT
+
+
 def test_a_burst_that_queues_for_a_moment_is_no_slow_client() -> None:
     came = [(2001, data, None, 1000 * i) for i, (_, data) in enumerate(EVERY_100)]
     assert hop(EVERY_100, came).verdict == Verdict.COALESCES

@@ -42,7 +42,8 @@ class Heard:
 
 async def http1(port: int, path: str, cell: str, slow: bool) -> Heard:
     """Ask once over HTTP/1.1 and read to the end."""
-    heard, raw = Heard(), []
+    heard = Heard()
+    raw: list[tuple[int, bytes]] = []
     loop = asyncio.get_running_loop()
     with socket.socket() as sock:
         sock.setblocking(False)

@@ -45,6 +45,7 @@ PROGRAMS = {
     "nginx": Program(lambda: find("nginx") is not None, programs.nginx),
     "haproxy": Program(lambda: find("haproxy") is not None, programs.haproxy),
     "varnish": Program(lambda: find("varnishd") is not None, programs.varnish),
+    "varnish alone": Program(lambda: find("varnishd") is not None, single=programs.varnish_alone),
     "envoy": Program(lambda: in_venv("envoy", "envoy") is not None, programs.envoy),
     "starlette-old": Program(lambda: in_venv("starlette-old") is not None, single=programs.starlette_old),
     "starlette-new": Program(lambda: in_venv("starlette-new") is not None, single=programs.starlette_new),
@@ -66,6 +67,7 @@ class HopSpec:
     name: str
     program: str
     lines: str = ""
+    around: str = ""
     model: Model = live
     always: str = ""
     query: str = ""
@@ -128,33 +130,33 @@ HOPS = (
         "caddy response_buffers 4KiB",
         "caddy",
         _caddy("response_buffers 4KiB"),
-        prefix(4096),
+        model=prefix(4096),
         signature=("whole-response", "fixed-size"),
     ),
     HopSpec(
         "caddy response_buffers 64KiB",
         "caddy",
         _caddy("response_buffers 64KiB"),
-        prefix(65_536),
+        model=prefix(65_536),
         signature=("whole-response", "fixed-size"),
     ),
-    HopSpec("nginx", "nginx", _11, spilling(4096), signature=("periodic", "fixed-size", "irregular")),
+    HopSpec("nginx", "nginx", _11, model=spilling(4096), signature=("periodic", "fixed-size", "irregular")),
     HopSpec("nginx buffering off", "nginx", _11 + "proxy_buffering off;", remedy_for="nginx HTTP/1.0"),
     HopSpec(
         "nginx HTTP/1.0",
         "nginx",
         "proxy_http_version 1.0;",
-        filling(4096),
+        model=filling(4096),
         signature=("whole-response", "fixed-size"),
     ),
     HopSpec("nginx HTTP/1.0, accel no", "nginx", "proxy_http_version 1.0;", query="?accel=no"),
-    HopSpec("nginx gzip", "nginx", _11 + _GZIP, compressed(deflate(1), 4096), signature=_COMPRESSED),
+    HopSpec("nginx gzip", "nginx", _11 + _GZIP, model=compressed(deflate(1), 4096), signature=_COMPRESSED),
     HopSpec("nginx gzip, buffering off", "nginx", _11 + _GZIP + "proxy_buffering off;", shrinks=True),
     HopSpec(
         "nginx limit_rate 300",
         "nginx",
         _11 + "proxy_limit_rate 300;",
-        paced(300),
+        model=paced(300),
         most=2000,
         signature=("rate-limit", "periodic"),
     ),
@@ -170,29 +172,34 @@ HOPS = (
         "envoy lua body()",
         "envoy",
         json.dumps({"filters": [envoy_filter("lua", default_source_code={"inline_string": _LUA})]}),
-        whole,
+        model=whole,
         most=900_000,
         signature=_WHOLE,
     ),
     HopSpec("envoy timeout 1s", "envoy", json.dumps({"timeout": "1s"}), always="drops"),
-    HopSpec("haproxy", "haproxy", "", corked(0.2, 65_483), signature=("periodic", "irregular")),
+    HopSpec("haproxy", "haproxy", "", model=corked(0.2, 65_483), signature=("periodic", "irregular")),
     HopSpec("haproxy http-no-delay", "haproxy", "option http-no-delay", remedy_for="haproxy"),
     HopSpec("varnish", "varnish"),
-    HopSpec("varnish do_stream false", "varnish", "set beresp.do_stream = false;", whole, signature=_WHOLE),
+    HopSpec(
+        "varnish do_stream false", "varnish", "set beresp.do_stream = false;", model=whole, signature=_WHOLE
+    ),
     HopSpec(
         "varnish do_gzip",
         "varnish",
         "set beresp.do_gzip = true;",
-        compressed(deflate(6)),
+        model=compressed(deflate(6)),
         signature=_COMPRESSED,
     ),
-    HopSpec("starlette 0.37 gzip", "starlette-old", "gzip", compressed(PythonGzip), signature=_COMPRESSED),
+    HopSpec(
+        "starlette 0.37 gzip", "starlette-old", "gzip", model=compressed(PythonGzip), signature=_COMPRESSED
+    ),
     HopSpec("starlette gzip", "starlette-new", "gzip", remedy_for="starlette 0.37 gzip"),
-    HopSpec("starlette join", "starlette-new", "join", whole, signature=_WHOLE),
+    HopSpec("starlette join", "starlette-new", "join", model=whole, signature=_WHOLE),
     HopSpec("starlette", "starlette-new", "plain", remedy_for="starlette join"),
-    HopSpec("express compression", "express", "default", compressed(deflate(-1)), signature=_COMPRESSED),
+    HopSpec(
+        "express compression", "express", "default", model=compressed(deflate(-1)), signature=_COMPRESSED
+    ),
     HopSpec("express flush()", "express", "flush", remedy_for="express compression", shrinks=True),
     HopSpec("express no-transform", "express", "no-transform", remedy_for="express compression"),
-    HopSpec("express filter", "express", "filter", remedy_for="express compression"),
 )
 BY_NAME = {hop.name: hop for hop in HOPS}

@@ -28,11 +28,15 @@ VENVS: Mapping[str, tuple[str, ...]] = {
 
 
 class Site(NamedTuple):
-    """One hop of a program: ports of 127.0.0.1, and its own lines of configuration."""
+    """One hop of a program: ports of 127.0.0.1, its own lines of configuration, and lines around these.
+
+    `around` are what a remedy stands beside, or the remedy itself, where it is not for the innermost block.
+    """
 
     port: int
     upstream: int
     lines: str
+    around: str = ""
 
 
 def find(program: str) -> str | None:
@@ -110,11 +114,11 @@ def nginx_conf(servers: str, folder: Path) -> str:
 
 
 def nginx(sites: Sequence[Site], folder: Path) -> Child:
-    """nginx; the lines stand in a location."""
+    """nginx; the lines stand in a location, those around them in the server."""
     servers = "".join(
-        f"    server {{\n        listen 127.0.0.1:{site.port};\n        location / {{\n"
-        f"            proxy_pass http://127.0.0.1:{site.upstream};\n            {site.lines}\n"
-        "        }\n    }\n"
+        f"    server {{\n        listen 127.0.0.1:{site.port};\n        {site.around}\n"
+        f"        location / {{\n            proxy_pass http://127.0.0.1:{site.upstream};\n"
+        f"            {site.lines}\n        }}\n    }}\n"
         for site in sites
     )
     file = folder / "nginx.conf"
@@ -129,9 +133,10 @@ HAPROXY = "defaults\n    mode http\n    timeout connect 5s\n    timeout client 1
 
 
 def haproxy(sites: Sequence[Site], folder: Path) -> Child:
-    """HAProxy; the lines stand in frontend and backend."""
-    text = HAPROXY
+    """HAProxy; the lines stand in frontend and backend, those around them are the defaults."""
+    text = ""
     for site in sites:
+        text += site.around or HAPROXY
         text += (
             f"frontend f{site.port}\n    bind 127.0.0.1:{site.port}\n    {site.lines}\n"
             f"    default_backend b{site.port}\n"
@@ -147,7 +152,10 @@ def haproxy(sites: Sequence[Site], folder: Path) -> Child:
 
 
 def varnish(sites: Sequence[Site], folder: Path) -> Child:
-    """Varnish, every request passed; the lines stand in vcl_backend_response."""
+    """Varnish, every request passed; the lines stand in vcl_backend_response.
+
+    Subroutines around them are everybody's, so such a site has a Varnish of its own.
+    """
     backends = "".join(
         f'backend b{i} {{ .host = "127.0.0.1"; .port = "{site.upstream}"; .between_bytes_timeout = 1h; }}\n'
         for i, site in enumerate(sites)
@@ -158,14 +166,21 @@ def varnish(sites: Sequence[Site], folder: Path) -> Child:
     answered = "".join(f"    if (bereq.backend == b{i}) {{ {site.lines} }}\n" for i, site in enumerate(sites))
     file = folder / "default.vcl"
     file.write_text(
-        f"vcl 4.1;\n{backends}sub vcl_recv {{\n{asked}    return (pass);\n}}\n"
+        f"vcl 4.1;\n{backends}sub vcl_recv {{\n{asked}}}\n"
         f"sub vcl_backend_response {{\n{answered}}}\n"
+        + "".join(site.around for site in sites)
+        + "sub vcl_recv {\n    return (pass);\n}\n"
     )
     command = [str(find("varnishd")), "-F", "-j", "none", "-n", str(folder / "work"), "-f", str(file)]
     command += ["-s", "malloc,32m", "-T", "none"]
     for i, site in enumerate(sites):
         command += ["-a", f"a{i}=127.0.0.1:{site.port}"]
     return Child(command, folder / "log", [site.port for site in sites])
+
+
+def varnish_alone(site: Site, folder: Path) -> Child:
+    """A Varnish for one site."""
+    return varnish([site], folder)
 
 
 # --- Envoy -------------------------------------------------------------------------------------------
@@ -175,7 +190,7 @@ _ROUTER = {"name": "router", "typed_config": {"@type": f"{_TYPE}.http.router.v3.
 
 
 def envoy(sites: Sequence[Site], folder: Path) -> Child:
-    """Envoy; the lines are JSON: `timeout` of the route, `filters` before the router."""
+    """Envoy; the lines are JSON: `timeout` of the route, or all of `route`; `filters` before the router."""
     config = {
         "static_resources": {
             "listeners": [_listener(site, json.loads(site.lines or "{}")) for site in sites],
@@ -190,15 +205,12 @@ def envoy(sites: Sequence[Site], folder: Path) -> Child:
 
 
 def _listener(site: Site, given: dict[str, Any]) -> dict[str, Any]:
-    route = {"cluster": f"c{site.port}", "timeout": given.get("timeout", "0s")}
+    route = given.get("route") or {"route": {"timeout": given.get("timeout", "0s")}}
+    route = route | {"match": {"prefix": "/"}, "route": route["route"] | {"cluster": f"c{site.port}"}}
     manager = {
         "@type": f"{_TYPE}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": f"s{site.port}",
-        "route_config": {
-            "virtual_hosts": [
-                {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": route}]}
-            ]
-        },
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
         "http_filters": [*given.get("filters", []), _ROUTER],
     }
     chain = {"filters": [{"name": "http", "typed_config": manager}]}
@@ -220,9 +232,12 @@ def _address(port: int) -> dict[str, Any]:
 
 
 def envoy_filter(name: str, **settings: Any) -> dict[str, Any]:
-    """One HTTP filter of Envoy's."""
+    """One HTTP filter of Envoy's, under its canonical name."""
     kind = {"lua": "lua.v3.Lua", "compressor": "compressor.v3.Compressor"}[name]
-    return {"name": name, "typed_config": {"@type": f"{_TYPE}.http.{kind}", **settings}}
+    return {
+        "name": f"envoy.filters.http.{name}",
+        "typed_config": {"@type": f"{_TYPE}.http.{kind}", **settings},
+    }
 
 
 # --- application servers: one process a site ---------------------------------------------------------
@@ -244,9 +259,9 @@ def _starlette(venv: str, site: Site, folder: Path) -> Child:
 
 
 def express(site: Site, folder: Path) -> Child:
-    """Express with the compression middleware; the lines name the kind of hop."""
+    """Express with the compression middleware; the lines name the kind of hop, those around them are code."""
     command = [str(find("node")), str(APPS / "express_hop.js"), str(site.port), str(site.upstream)]
-    env = os.environ | {"EXPRESS_FOLDER": str(NPM)}
+    env = os.environ | {"EXPRESS_FOLDER": str(NPM), "SNIPPET": site.around}
     return Child([*command, site.lines], folder / "log", [site.port], env=env)
 
 

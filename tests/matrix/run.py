@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from sse_tap.demo.process import Child, ProcessError
 from sse_tap.report import Judged, report_on
@@ -121,7 +122,7 @@ def run(
     return judge(wanted, traces, sent, heard, taps)
 
 
-def _lines(log: Path) -> Iterator[dict[str, object]]:
+def _lines(log: Path) -> Iterator[dict[str, Any]]:
     with log.open() as lines:
         yield from map(json.loads, lines)
 
@@ -161,7 +162,7 @@ def start(
     ports = dict(zip(wanted, free_ports(len(wanted)), strict=True))
     command = [sys.executable, "-m", "sse_tap", "record", "--no-check", "-o", str(folder / "recordings")]
     command += ["--set", f"confdir={folder / 'mitmproxy'}"]
-    names = {}
+    names: dict[str, str] = {}
     for number, hop in enumerate(hops):
         up, down = f"{UP}{number}", f"{DOWN}{number}"
         names |= {up: hop.name, down: hop.name}
@@ -172,7 +173,9 @@ def start(
     listening = [port for (_, side), port in ports.items() if side != "hop"]
     by_program: dict[str, list[tuple[HopSpec, Site]]] = defaultdict(list)
     for hop in hops:
-        by_program[hop.program].append((hop, Site(ports[hop.name, "hop"], ports[hop.name, UP], hop.lines)))
+        by_program[hop.program].append(
+            (hop, Site(ports[hop.name, "hop"], ports[hop.name, UP], hop.lines, hop.around))
+        )
     for program, placed in by_program.items():
         _start_program(program, placed, folder, stack)
     log = folder / "taps.log"

@@ -151,7 +151,8 @@ def compressed(make: Callable[[], Compressor], buffer: int = 1) -> Model:
 
     def model(pattern: Pattern) -> list[float]:
         compressor, decompressor = make(), zlib.decompressobj(wbits=31)
-        out, known, came = b"", 0, []
+        out, known = b"", 0
+        came: list[float] = []
         for t, block in zip(pattern.times, pattern.blocks, strict=True):
             out += compressor.compress(block)
             passed = len(out) // buffer * buffer

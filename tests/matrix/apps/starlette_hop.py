@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import uvicorn
@@ -40,7 +41,7 @@ class Join(BaseHTTPMiddleware):
     """Looks at the whole body before it sends it, as many a logging middleware does."""
 
     async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
-        response = await call_next(request)
+        response: Any = await call_next(request)
         body = b"".join([piece async for piece in response.body_iterator])
         return Response(body, response.status_code, dict(response.headers))
 
