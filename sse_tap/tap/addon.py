@@ -145,6 +145,8 @@ class SSETap:
             self._recorder.wanted = self._wanted if self._filter else None
 
     def running(self) -> None:
+        if self._loop:
+            return  # the first client was faster
         self._loop = asyncio.get_running_loop()
         self._lift_limits()
         self._start_recorder()
@@ -238,7 +240,11 @@ class SSETap:
     # fidelity `wire`
 
     def client_connected(self, client: connection.Client) -> None:
-        """Put our reverse layer in the place of mitmproxy's; where that has changed shape, it may stay."""
+        """Put our reverse layer in the place of mitmproxy's; where that has changed shape, it may stay.
+
+        mitmproxy listens a moment before it says `running`; what comes in that moment is recorded too.
+        """
+        self.running()
         if self._recorder is None or not self._can_wire(client.proxy_mode):
             return
         handler = cast(Any, ctx.master.addons.get("proxyserver")).connections.get(client.id)

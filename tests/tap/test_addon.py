@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.exceptions import OptionsError
 from mitmproxy.test import taddons
+from mitmproxy.test.tflow import tclient_conn
 
 from sse_tap.exchange import Tap
 from sse_tap.observe.facts import RequestHead, ResponseHead
@@ -57,6 +59,23 @@ def test_limits_are_lifted_but_for_what_the_user_has_set(tmp_path: Path) -> None
         tap._lift_limits()
         assert context.options.tcp_timeout == 5
         assert context.options.connection_strategy == "lazy"
+
+
+def test_a_client_that_comes_before_mitmproxy_says_running_is_recorded(tmp_path: Path) -> None:
+    """mitmproxy listens first: with many taps, the first streams went by unseen."""
+    tap = SSETap()
+
+    async def early() -> None:
+        with taddons.context(Proxyserver(), tap) as context:
+            context.options.update(sse_tap_dir=str(tmp_path))
+            tap.client_connected(tclient_conn())
+            recorder = tap._recorder
+            assert recorder is not None
+            tap.running()
+            assert tap._recorder is recorder
+            tap.done()
+
+    asyncio.run(early())
 
 
 def test_the_summary_is_one_line() -> None:
