@@ -14,6 +14,7 @@ import pytest
 
 from sse_tap.causes import PRODUCTS, Clues, cause_of, clues_of, product_of, snippets
 from tests import build
+from tests.needs import missing
 
 SIGNATURES = (
     "whole-response",
@@ -38,12 +39,10 @@ VCL = 'vcl 4.1;\nbackend default {{ .host = "127.0.0.1"; .port = "8001"; }}\n{te
 
 
 def program(name: str) -> str:
-    """The path of a program, or the test is skipped."""
+    """The path of a program, or the end of the test."""
     beside = Path(sys.executable).parent
     found = shutil.which(name, path=str(beside)) or shutil.which(name) or shutil.which(name, path="/usr/sbin")
-    if found is None:
-        pytest.skip(f"{name} is not here")
-    return found
+    return found or missing(name)
 
 
 def ran(command: list[str]) -> None:
