@@ -23,13 +23,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sse_tap.observe import How, Side
-from sse_tap.observe.http1 import ChunkedBody
+from sse_tap.observe.facts import BodyChunks
+from sse_tap.observe.http1 import Http1Observer
+from sse_tap.observe.http2 import PREFACE, Http2Observer
 from sse_tap.replay import Replay
 from sse_tap.replay.client import Outgoing, exchange
 from sse_tap.sse import Event, SSEParser
 from sse_tap.trace import Chunks, Clock, End, Header, Request, Response, Trace
 
 MS = 1_000_000
+ROUND_TRIPS = (
+    ("HTTP/1.1", "h1", {}),
+    ("TLS, HTTP/1.1", "h1", {"tls": True}),
+    ("TLS, HTTP/2", "h2", {"tls": True}),
+)
 CHUNKED = (("content-type", "text/event-stream"), ("transfer-encoding", "chunked"))
 
 
@@ -59,51 +66,46 @@ def token(text: str) -> bytes:
 
 
 class Stopwatch:
-    """Every read with its time, as `sse_tap.replay.client` sees it."""
+    """Every piece of body with its time, as `sse_tap.replay.client` sees it."""
 
     def __init__(self) -> None:
-        self.reads: list[tuple[int, bytes]] = []
+        self._observer: Http1Observer | Http2Observer | None = None
+        self.pieces: list[tuple[int, bytes]] = []
 
     def client_data(self, t: int, data: bytes) -> None:
-        """Sent bytes are of no interest."""
+        """What was sent tells which HTTP it is."""
+        if self._observer is None:
+            kind = Http2Observer if data.startswith(PREFACE) else Http1Observer
+            self._observer = kind(scheme="http")
+        self._observer.client_data(t, data)
 
     def server_data(self, t: int, read: int, data: bytes, queued: int) -> None:
         """One read."""
-        self.reads.append((t, data))
+        assert self._observer
+        for _, fact in self._observer.server_data(t, read, data, queued):
+            if isinstance(fact, BodyChunks):
+                self.pieces += [(t, piece) for piece in fact.pieces]
 
     def closed(self, t: int, side: Side, how: How) -> None:
         """An early end shows in what is missing."""
 
 
 def watch(url: str) -> None:
-    """The client's process: one request, its reads as JSON on standard output."""
+    """The client's process: one request, the pieces of its answer as JSON on standard output."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     watch = Stopwatch()
     body = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]})
     headers = (("content-type", "application/json"), ("authorization", "Bearer none"))
     exchange(Outgoing("POST", url, headers, body.encode()), watch, context=context, http2="h2" in sys.argv)
-    print(json.dumps([(t, data.decode("latin-1")) for t, data in watch.reads]))
+    print(json.dumps([(t, data.decode("latin-1")) for t, data in watch.pieces]))
 
 
 def answer(url: str, *more: str) -> list[tuple[int, bytes]]:
-    """The reads of one answer, by a process of its own."""
+    """(time, bytes) of every HTTP/1 chunk or DATA frame of one answer, by a process of its own."""
     command = [sys.executable, __file__, "--watch", url, *more]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [(t, data.encode("latin-1")) for t, data in json.loads(said)]
-
-
-def pieces_of(reads: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    """(time, bytes) of every HTTP/1 chunk."""
-    whole = b"".join(data for _, data in reads)
-    start = whole.index(b"\r\n\r\n") + 4
-    body, found, seen = ChunkedBody(), [], 0
-    for t, data in reads:
-        part = data[max(0, start - seen) :]
-        seen += len(data)
-        if part:
-            found += [(t, piece) for piece in body.feed(part, 0)[0]]
-    return found
 
 
 def events_of(pieces: Sequence[tuple[int, bytes]]) -> Iterator[int]:
@@ -129,21 +131,11 @@ def round_trip(count: int) -> None:
     """The record and the record of its replay, side by side."""
     old = recorded(count)
     sent = [chunk.data for chunk in old.chunks]
-    with Replay(old) as server:
-        came = pieces_of(answer(server.url))
+    for name, http, options in ROUND_TRIPS:
+        with Replay(old, **options) as server:
+            came = answer(server.url, http)
         same = f"{sum(a == b for (_, a), b in zip(came, sent, strict=False))} of {len(sent)} chunks the same"
-        row("HTTP/1.1", errors(old.chunks.times, [t for t, _ in came]), f"{same}; server's {server.drift}")
-    for name in ("h1", "h2"):
-        with Replay(old, tls=True) as server:
-            reads = answer(server.url, name)
-            # Behind TLS each write is one read, give or take the head and the handshake.
-            times = [t for t, data in reads if b"tok" in data or b"DONE" in data or name == "h2"]
-            row(f"TLS, {name}", errors(distinct(old), times[-len(distinct(old)) :]), str(server.drift))
-
-
-def distinct(trace: Trace) -> list[int]:
-    """The times of a trace's reads."""
-    return sorted(set(trace.chunks.times))
+        row(name, errors(old.chunks.times, [t for t, _ in came]), f"{same}; server's {server.drift}")
 
 
 def load(streams: int) -> None:
@@ -177,7 +169,7 @@ def aimock(folder: Path, count: int) -> None:
                 wait_for(port)
                 url = f"http://127.0.0.1:{port}/v1/chat/completions"
                 answer(url)  # recorded now
-                compare("aimock", old, pieces_of(answer(url)))
+                compare("aimock", old, answer(url))
             finally:
                 peer.terminate()
 

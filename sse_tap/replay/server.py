@@ -79,9 +79,9 @@ class App:
         for batch in writes(actions):
             due = start + batch[0].t
             await self.clock.sleep_until(due)
-            if timed and not waited:
-                self.drift.add(self.clock.now() - due)
-            waited = await send(batch)
+            before, waited = waited, await send(batch)
+            if timed and not before and not waited:
+                self.drift.add(self.clock.now() - due)  # what it took to encode and encrypt included
 
     def _actions(self, trace: Trace | None, ask: Ask) -> Actions:
         if trace is None:
