@@ -38,6 +38,8 @@ OVER_LAG, FAR_OVER_LAG = 2, 5  # the second for what happened once or twice
 LONG_WHEN_QUIET, QUIET = 5, 10
 # The clocks of two machines drift apart: crystals are within 50 ppm, and both may err.
 DRIFT_PPM = 100
+# With so many bytes waiting for the client a tap has stopped reading from the hop until they are taken.
+FULL = 1 << 20
 # A rewriting hop works on the text (it batches tokens, it runs tools), so its limit is wider.
 TEXT_WIDER = 3
 TEXT_SHARE = 0.5  # of a text must be the same for two streams to carry the same
@@ -355,7 +357,8 @@ class SlowClient:
 
     A client that does not read fills the tap's buffer, the tap stops reading from the hop, and what
     comes then comes merged: so bytes were queued both when a chunk was handed on and when the one before
-    was. Such spells, less than `near` ns apart, are one: the backlog runs off by fits and starts.
+    was, or so many at the one before that the tap had surely stopped reading. Such spells, less than
+    `near` ns apart, are one: the backlog runs off by fits and starts.
     """
 
     def __init__(self, down: Seen, near: int) -> None:
@@ -364,7 +367,7 @@ class SlowClient:
         self._from: list[int] = []
         self._to: list[int] = []
         for i in range(1, len(queued)) if any(queued) else ():
-            if queued[i - 1] and queued[i]:
+            if (queued[i - 1] and queued[i]) or queued[i - 1] >= FULL:
                 if not self._to or times[i - 1] - self._to[-1] >= near:
                     self._from.append(times[i - 1])
                     self._to.append(times[i])

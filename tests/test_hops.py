@@ -331,6 +331,13 @@ def test_a_backlog_that_runs_off_by_fits_and_starts_is_the_slow_clients() -> Non
     assert hop(EVERY_100, came).verdict == Verdict.SLOW_CLIENT
 
 
+def test_a_full_buffer_explains_the_pause_after_it_though_it_ran_empty() -> None:
+    """Seen with HTTP/2: the tap reads again only when the client has taken all of 4 MB."""
+    came = [(t, data, None, 3_988_377) for t, data in late(EVERY_100[:10], 0.3)]
+    came += [(2050, data, None, 0) for _, data in EVERY_100[10:]]
+    assert hop(EVERY_100, came).verdict == Verdict.SLOW_CLIENT
+
+
 def test_a_burst_that_queues_for_a_moment_is_no_slow_client() -> None:
     came = [(2001, data, None, 1000 * i) for i, (_, data) in enumerate(EVERY_100)]
     assert hop(EVERY_100, came).verdict == Verdict.COALESCES
