@@ -166,7 +166,8 @@ class _Log(logging.Handler):
         if not ours and record.levelno < logging.WARNING:
             return
         message = record.getMessage()
-        if self.starting and record.levelno >= logging.ERROR:
+        # Ours are about single connections, which may come as soon as a port listens: no failed start.
+        if self.starting and not ours and record.levelno >= logging.ERROR:
             self.errors.append(message)
             return
         if not ours:
