@@ -448,9 +448,9 @@ def test_what_it_takes_to_blame(tally: Tally, blocks: int, expected: bool) -> No
 
 
 def test_a_machine_that_runs_late_asks_for_more() -> None:
-    lag = Tally(1, 0, 11, 11)
-    assert not proven(Tally(1, 2, 109, 109), 100, 20, lag)
-    assert proven(Tally(1, 2, 110, 110), 100, 20, lag)
+    lag = Tally(1, 0, 5, 5)
+    assert not proven(Tally(1, 2, 199, 199), 100, 20, lag)
+    assert proven(Tally(1, 2, 200, 200), 100, 20, lag)
     assert proven(Tally(1, 2, 200, 200), 100, 20, Tally(1, 0, 40, 40))
     assert not proven(Tally(1, 2, 200, 200), 100, 20, Tally(1, 0, 41, 41))
 
