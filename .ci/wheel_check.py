@@ -85,7 +85,7 @@ def demonstrates() -> None:
     """The demo runs without the development tools: with a relay where there is no Caddy."""
     said = run("sse-tap", "demo")
     assert "[DONE]" in said, said
-    assert "No block took longer" in said, said
+    assert "coalesces  whole-response" in said, said
 
 
 def reads(samples: list[Path]) -> None:

@@ -98,14 +98,14 @@ def _show(report: Report, out: Console, *, plain: bool, everything: bool) -> Non
     shown = [stream for stream in report.streams if not many or _tells(stream)]
     for stream in shown:
         out.print(_stream(stream, out.width, plain=plain, brief=many))
-    out.print(_Words(plain).text(summary_line(report, len(shown))))
+    out.print(Words(plain).text(summary_line(report, len(shown))))
 
 
 def _tells(stream: StreamReport) -> bool:
     return any(judged.hop.verdict != Verdict.CLEAN for judged in stream.hops) or not stream.hops
 
 
-class _Words:
+class Words:
     """Foreign text made safe, and spelled in ASCII where the terminal knows no more."""
 
     def __init__(self, plain: bool) -> None:
@@ -119,9 +119,9 @@ class _Words:
 
 def _stream(report: StreamReport, width: int, *, plain: bool, brief: bool) -> RenderableType:
     """One stream: what was asked, its hops, what else was found."""
-    words = _Words(plain)
+    words = Words(plain)
     parts: list[RenderableType] = [words.text(shorten_middle(title(report), width), "bold")]
-    parts += [Padding(_hop(judged, words), (0, 0, 0, 2)) for judged in report.hops]
+    parts += [Padding(hop_lines(judged, words), (0, 0, 0, 2)) for judged in report.hops]
     if not report.hops:
         parts.append(Padding(words.text(alone_line(report), "yellow"), (0, 0, 0, 2)))
     wanted = [finding for finding in report.findings if not brief or finding.severity != "info"]
@@ -144,8 +144,8 @@ def alone_line(report: StreamReport) -> str:
     return f"only {tap} saw this stream ({why}): no hop can be judged"
 
 
-def _hop(judged: Judged, words: _Words) -> RenderableType:
-    """A hop's verdict and figures, then the evidence, the cause, the remedy."""
+def hop_lines(judged: Judged, words: Words, *, snippet: bool = True) -> RenderableType:
+    """A hop's verdict and figures, then the evidence, the cause, the remedy and its configuration."""
     hop, lines = judged.hop, Table.grid(padding=(0, 1))
     lines.add_column(no_wrap=True)
     lines.add_column()
@@ -162,12 +162,12 @@ def _hop(judged: Judged, words: _Words) -> RenderableType:
         if text:
             lines.add_row(words.text(label, "dim"), words.text(text))
     parts: list[RenderableType] = [head, Padding(lines, (0, 0, 0, 2))]
-    if judged.cause and judged.cause.snippet and hop.flagged:
+    if snippet and judged.cause and judged.cause.snippet and hop.flagged:
         parts.append(Padding(words_of(judged.cause.snippet, words), (0, 0, 0, 9)))
     return Group(*parts)
 
 
-def words_of(snippet: str, words: _Words) -> Text:
+def words_of(snippet: str, words: Words) -> Text:
     """A configuration, line by line, tabs as four columns."""
     return Text("\n").join(words.text(line.expandtabs(4), "cyan") for line in snippet.splitlines())
 
@@ -184,7 +184,7 @@ def holds_line(judged: Judged) -> str:
     return f"{holds} ms (p50 / p95 / max) over a baseline of {hop.baseline_ms:,.2f} ms{error}"
 
 
-def _finding(finding: Finding, words: _Words) -> RenderableType:
+def _finding(finding: Finding, words: Words) -> RenderableType:
     line = Table.grid(padding=(0, 1))
     line.add_column(no_wrap=True)
     line.add_column()

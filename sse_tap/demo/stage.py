@@ -8,11 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sse_tap.demo.caddy import Caddy, find_caddy
+from sse_tap.demo.caddy import Caddy, find_caddy, version_of
 from sse_tap.demo.origin import Origin
 from sse_tap.demo.passthrough import PassThrough
 from sse_tap.demo.process import free_port
 from sse_tap.demo.taps import Taps
+from sse_tap.hops import Verdict
+
+KIB = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,30 +28,62 @@ class Call:
     body: bytes | None = None
 
 
-COUNTING = Call("GET", "/test/stream?interval=0.2", "a count every 200 ms")
-CHATTING = Call(
-    "POST",
-    "/chat/stream",
-    "comments while the model thinks, then words",
-    b'{"model":"demo","stream":true,"messages":[{"role":"user","content":"Which hop is slow?"}]}',
-)
+def counting(interval: float) -> Call:
+    """A count every `interval` seconds."""
+    return Call("GET", f"/test/stream?interval={interval:g}", f"a count every {interval * 1000:g} ms")
+
+
+def chatting(interval: float) -> Call:
+    """A chat's answer, a word every `interval` seconds."""
+    return Call(
+        "POST",
+        f"/chat/stream?interval={interval:g}",
+        "comments while the model thinks, then words",
+        b'{"model":"demo","stream":true,"messages":[{"role":"user","content":"Which hop is slow?"}]}',
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One configuration of the hop, and what the client asks for through it.
+    """One configuration of the hop, what the client asks for through it, the verdict that is expected.
 
-    `options` are lines for Caddy's `reverse_proxy` block, `site` for the site around it; a scene with
-    either is played with Caddy only.
+    `buffer` is what the hop's response buffer holds, in bytes (0: it has none). `title` is about Caddy,
+    `stand_in` about the relay that takes its place.
     """
 
     title: str
-    options: str = ""
-    site: str = ""
-    calls: tuple[Call, ...] = (COUNTING, CHATTING)
+    stand_in: str
+    text: str
+    expects: Verdict
+    calls: tuple[Call, ...]
+    buffer: int = 0
 
 
-SCENES = (Scene("Caddy as it comes"),)
+# A word every 60 ms is well over what hops take for apart (20 ms), and short enough for a demo.
+SCENES = (
+    Scene(
+        "Caddy as it comes",
+        "A relay that passes every byte on",
+        "Each block reaches the client as soon as the origin sends it.",
+        Verdict.CLEAN,
+        (counting(0.1), chatting(0.06)),
+    ),
+    Scene(
+        "Caddy with response_buffers 64KiB",
+        "The relay with a buffer of 64 KiB",
+        "One more line of configuration. The origin streams as before; the client waits.",
+        Verdict.COALESCES,
+        (chatting(0.06),),
+        buffer=64 * KIB,
+    ),
+    Scene(
+        "Caddy after the remedy",
+        "The relay after the remedy",
+        "The buffer is taken out again.",
+        Verdict.CLEAN,
+        (chatting(0.04),),
+    ),
+)
 
 
 class Stage:
@@ -62,6 +97,7 @@ class Stage:
         self.folder = folder
         self.recordings = recordings
         self.binary = find_caddy()
+        self.hop_name = f"Caddy {version_of(self.binary)}".rstrip() if self.binary else PassThrough.name
         self.hop_port = free_port()
         self._running = ExitStack()
 
@@ -78,21 +114,10 @@ class Stage:
     ) -> None:
         self._running.close()
 
-    @property
-    def scenes(self) -> tuple[Scene, ...]:
-        """The scenes that can be played here."""
-        return tuple(scene for scene in SCENES if self.binary or not (scene.options or scene.site))
-
     def hop(self, scene: Scene) -> Caddy | PassThrough:
         """The scene's hop, to be entered: Caddy, or a plain relay on a machine without it."""
         upstream = self.taps.tap_ports["origin"]
         if self.binary is None:
-            return PassThrough(upstream, port=self.hop_port)
-        return Caddy(
-            self.binary,
-            upstream,
-            self.folder,
-            options=scene.options,
-            site=scene.site,
-            port=self.hop_port,
-        )
+            return PassThrough(upstream, port=self.hop_port, buffer=scene.buffer)
+        options = f"response_buffers {scene.buffer // KIB}KiB" if scene.buffer else ""
+        return Caddy(self.binary, upstream, self.folder, options=options, port=self.hop_port)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import socket
 
+import pytest
+
 from sse_tap.demo.origin import Origin
 from sse_tap.demo.passthrough import PassThrough
 from sse_tap.demo.process import free_port
@@ -46,3 +48,31 @@ def test_a_client_that_resets_closes_the_upstream_connection() -> None:
 def test_an_upstream_that_is_not_there_closes_the_client() -> None:
     with PassThrough(free_port()) as hop, connect(hop) as client:
         assert client.recv(1) == b""
+
+
+def test_with_a_buffer_a_chunked_response_comes_out_whole_and_requests_are_not_held() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        with PassThrough(upstream.getsockname()[1], buffer=1000) as hop, connect(hop) as client:
+            server, _ = upstream.accept()
+            client.sendall(b"question")
+            assert server.recv(100) == b"question"
+            server.sendall(b"HTTP/1.1 200 OK\r\n\r\n2\r\nhi\r\n")
+            client.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+            server.sendall(b"0\r\n\r\n")
+            client.settimeout(5)
+            assert client.recv(100) == b"HTTP/1.1 200 OK\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+            server.close()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_buffer_is_passed_on_when_it_is_full_or_upstream_ends(ends: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        with PassThrough(upstream.getsockname()[1], buffer=4) as hop, connect(hop) as client:
+            server, _ = upstream.accept()
+            server.sendall(b"abc" if ends else b"abcd")
+            if ends:
+                server.shutdown(socket.SHUT_WR)
+            assert client.recv(10) == (b"abc" if ends else b"abcd")
+            server.close()
