@@ -57,6 +57,7 @@ def flow_of(trace: Trace) -> http.HTTPFlow:
         flow.response.http_version = trace.response.http_version
         flow.response.timestamp_start, flow.response.timestamp_end = zero + trace.response.t / 1e9, end
     reason = trace.end.reason if trace.end else "the record stops"
+    flow.timestamp_created = begin
     flow.comment = visible(f"tap {trace.tap}: {plural(len(blocks_of(trace)), 'block')}, {reason}")
     flow.metadata[_KEY] = _own(trace)
     return flow

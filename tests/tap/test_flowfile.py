@@ -34,6 +34,11 @@ def test_a_trace_comes_back_chunk_for_chunk(built: Trace) -> None:
     assert again.header.started_at == built.header.started_at
 
 
+def test_the_flow_was_made_when_its_request_began_and_not_now() -> None:
+    flow = flow_of(chat())
+    assert flow.timestamp_created == flow.request.timestamp_start
+
+
 def test_mitmdump_opens_it(tmp_path: Path) -> None:
     file = tmp_path / "flows"
     file.write_bytes(write([chat(), hostile(), trace("edge", [], response_ms=None)]))
