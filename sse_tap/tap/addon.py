@@ -23,6 +23,7 @@ from mitmproxy.hooks import UpdateHook
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import layer, mode_specs, server_hooks
 from mitmproxy.proxy.layers import modes
+from mitmproxy.proxy.layers.tls import ServerTLSLayer
 from mitmproxy.proxy.tunnel import LayerStack
 from mitmproxy.version import VERSION as MITMPROXY_VERSION
 from OpenSSL import SSL
@@ -149,6 +150,8 @@ class SSETap:
             return  # the first client was faster
         self._loop = asyncio.get_running_loop()
         self._lift_limits()
+        if ctx.master.addons.get(UpstreamFirst.name) is None:
+            ctx.master.addons.add(UpstreamFirst())
         self._start_recorder()
         self._heart = self._loop.call_later(_BEAT, self._beat, self._loop.time() + _BEAT)
 
@@ -193,6 +196,8 @@ class SSETap:
     def done(self) -> None:
         if self._heart:
             self._heart.cancel()
+        if helper := ctx.master.addons.get(UpstreamFirst.name):
+            ctx.master.addons.remove(helper)
         recorder, self._recorder = self._recorder, None
         if recorder is None:
             return
@@ -318,9 +323,9 @@ class SSETap:
     def tls_clienthello(self, data: tls.ClientHelloData) -> None:
         context = data.context
         client, server = context.client, context.server
-        if not any(isinstance(item, WireClientTLS) for item in context.layers):
+        if not isinstance(client.proxy_mode, mode_specs.ReverseMode):
             return
-        if any(isinstance(item, WireServerTLS) for item in context.layers):
+        if any(isinstance(item, ServerTLSLayer) for item in context.layers):
             if client.sni and server.address and not names_a_host(server.address[0]):
                 server.sni = client.sni  # an address names no virtual host: only the client can
         elif b"http/1.1" in (client.alpn_offers or ()):
@@ -452,6 +457,19 @@ def traceparent() -> str:
 def traceparent_line() -> bytes:
     """The same as a line of an HTTP/1 head."""
     return f"traceparent: {traceparent()}\r\n".encode()
+
+
+class UpstreamFirst:
+    """Comes after mitmproxy's own addon for TLS, to have its last word: the upstream's handshake is done
+    before the client's, so that a client is offered the protocol that its upstream speaks. mitmproxy
+    does so with eager connections alone, which make a bare close of a dead upstream.
+    """
+
+    name = "sse_tap_upstream_first"
+
+    def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+        if any(isinstance(item, ServerTLSLayer) for item in data.context.layers):
+            data.establish_server_tls_first = True
 
 
 _ALERT = 25  # mitmproxy's level for what is shown in every verbosity (mitmproxy.log.ALERT)

@@ -27,6 +27,7 @@ from sse_tap.recorder import Connection as Record
 from sse_tap.tap.sockets import Sockets
 
 _LOOK = 0.02  # seconds between two looks at a side that has closed its half
+_SOON = 0.002  # seconds after which one is due when bytes were sent there: a RST would be the answer
 
 type Commands = layer.CommandGenerator[None]
 
@@ -49,15 +50,7 @@ class _ClosesProperly(TLSLayer):
 
 
 class WireClientTLS(_ClosesProperly, ClientTLSLayer):
-    """mitmproxy's TLS towards the client, after that towards the upstream: only then is known which
-    protocol the client may have. (mitmproxy does so with eager connections alone.)
-    """
-
-    def start_tls(self) -> Commands:
-        server = self.context.server
-        if self.server_tls_available and not server.tls_established and not server.error:
-            yield from self.start_server_tls()
-        yield from super().start_tls()
+    """mitmproxy's TLS towards the client."""
 
 
 class WireServerTLS(_ClosesProperly, ServerTLSLayer):
@@ -129,12 +122,15 @@ class WireLayer(layer.Layer):
         self._sockets = Sockets(context.client)
         self._last = time.monotonic_ns()  # when bytes passed
         self._relaying = False
+        self._half_closed = False
         self._finished = False
 
     def handle_event(self, event: events.Event) -> Commands:
         # Bytes go by the shortest way: nothing here waits, so the base class's pausing is not needed.
         if self._relaying and isinstance(event, events.DataReceived):
             yield from self._relay(event)
+            if self._half_closed:
+                yield commands.RequestWakeup(_SOON)
         else:
             yield from super().handle_event(event)
 
@@ -145,6 +141,8 @@ class WireLayer(layer.Layer):
             yield from self._closed(event.connection)
         elif isinstance(event, events.Wakeup):
             yield from self._look_after_closed()
+            if event.command.delay == _LOOK and not self._finished:
+                yield commands.RequestWakeup(_LOOK)
         elif isinstance(event, events.DataReceived) and self._relaying:
             yield from self._relay(event)  # it came while the upstream connection was being opened
 
@@ -201,6 +199,7 @@ class WireLayer(layer.Layer):
             yield commands.SendData(other, held)
         self._copy_close_notify()
         yield commands.CloseTcpConnection(other, half_close=True)
+        self._half_closed = True
         yield commands.RequestWakeup(_LOOK)
 
     def _look_after_closed(self) -> Commands:
@@ -215,7 +214,6 @@ class WireLayer(layer.Layer):
             if not connection.state & ConnectionState.CAN_READ and self._is_lost(connection):
                 yield from self._broken(time.monotonic_ns(), side, "reset")
                 return
-        yield commands.RequestWakeup(_LOOK)
 
     def _is_lost(self, connection: Connection) -> bool:
         return self._sockets.is_gone(connection) or self._sockets.has_failed(connection)

@@ -42,7 +42,8 @@ def _live_server(wire: Wire) -> None:
 
 def _extensions_client(wire: Wire) -> None:
     wire.send(get("extensions"))
-    wire.until(b"0;last\r\n\r\n")
+    wire.until(b"data: 2\n\n\r\n")
+    wire.until(b"\r\n\r\n")
 
 
 def _extensions_server(wire: Wire) -> None:
@@ -56,7 +57,7 @@ def _split_server(wire: Wire) -> None:
     """One chunk in three reads, and three chunks in one."""
     wire.head()
     gentle(
-        wire, CHUNKED, b"1", b"2\r\ndata: 1", b"2345678", b"9\n\n\r\n" + chunk(b"a") * 3, b"0\r", b"\n\r\n"
+        wire, CHUNKED, b"1", b"1\r\ndata: 1", b"2345678", b"9\n\n\r\n" + chunk(b"a") * 3, b"0\r", b"\n\r\n"
     )
 
 
@@ -117,7 +118,7 @@ def _expect_server(wire: Wire) -> None:
 
 def _upload_client(wire: Wire) -> None:
     wire.send(b"POST /upload HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
-    gentle(wire, *[chunk(b"part %d" % n) for n in range(5)], b"0\r\nX-Sum: 1\r\n\r\n")
+    gentle(wire, *[chunk(b"part %d" % n) for n in range(5)], END)
     wire.until(END)
 
 
@@ -125,8 +126,19 @@ def _upload_server(wire: Wire) -> None:
     """Answers while the request is still coming."""
     wire.until(b"part 2\r\n")
     wire.send(CHUNKED, chunk(EVENTS[0]))
-    wire.until(b"X-Sum: 1\r\n\r\n")
+    wire.until(END)
     wire.send(chunk(EVENTS[1]), END)
+
+
+def _sum_client(wire: Wire) -> None:
+    wire.send(b"POST /sum HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
+    gentle(wire, chunk(b"part"), b"0\r\nX-Sum: 1\r\n\r\n")
+    wire.until(END)
+
+
+def _sum_server(wire: Wire) -> None:
+    wire.until(b"X-Sum: 1\r\n\r\n")
+    wire.send(CHUNKED, chunk(EVENTS[0]), END)
 
 
 def _old_client(wire: Wire) -> None:
@@ -171,25 +183,39 @@ def _pipeline_client(wire: Wire) -> None:
         wire.until(END)
 
 
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
+
+
 def _websocket_client(wire: Wire) -> None:
-    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    wire.send(get("ws", upgrade, b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"))
+    wire.send(get("ws", UPGRADE, KEY))
     wire.head()
     wire.send(b"\x81\x82\x00\x00\x00\x00hi")
     wire.until(b"\x81\x02ok")
-    wire.send(b"\x00\xffnot a frame: host: nothing\r\n\r\n")
-    wire.until(b"bye")
 
 
 def _websocket_server(wire: Wire) -> None:
     wire.head()
-    wire.send(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-    )
-    wire.until(b"hi")
+    wire.send(SWITCH)
+    wire.count(8)
     wire.send(b"\x81\x02ok")
-    wire.until(b"nothing\r\n\r\n")
+
+
+def _own_protocol_client(wire: Wire) -> None:
+    wire.send(get("own", UPGRADE.replace(b"websocket", b"own"), KEY))
+    wire.head()
+    wire.send(b"\x00\xffhost: nothing\r\n\r\nho")
+    wire.until(b"bye")
+
+
+def _own_protocol_server(wire: Wire) -> None:
+    wire.head()
+    wire.send(SWITCH.replace(b"websocket", b"own"))
+    wire.count(20)
     wire.send(b"bye")
 
 
@@ -279,11 +305,13 @@ HTTP1 = [
     Exchange("HEAD and 304", _head_client, _head_server),
     Exchange("Expect: 100-continue", _expect_client, _expect_server),
     Exchange("request body streamed, answered early", _upload_client, _upload_server),
+    Exchange("trailers of a request", _sum_client, _sum_server),
     Exchange("HTTP/1.0, ended by closing", _old_client, _old_server),
     Exchange("client half-closed early", _half_closed_client, _half_closed_server),
     Exchange("keep-alive", _keep_alive_client, _keep_alive_server),
     Exchange("pipelined requests", _pipeline_client, _keep_alive_server),
     Exchange("upgrade to WebSocket", _websocket_client, _websocket_server),
+    Exchange("upgrade to a protocol of its own", _own_protocol_client, _own_protocol_server),
     Exchange("odd but legal spacing", _spacing_client, _spacing_server),
     Exchange("server resets in mid-chunk", _reset_client, _reset_server),
     Exchange("server closes in mid-chunk", _reset_client, _cut_short_server),

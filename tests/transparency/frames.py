@@ -24,6 +24,7 @@ from tests.transparency.peers import Exchange, Wire
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 TWENTY = 20
+LAST = 2 * TWENTY + 1
 
 
 class Voice:
@@ -62,6 +63,10 @@ def ask(path: str) -> list[tuple[str, str]]:
     return [(":method", "GET"), (":scheme", "http"), (":authority", "chat.test"), (":path", f"/{path}")]
 
 
+def post(path: str) -> list[tuple[str, str]]:
+    return [(":method", "POST"), *ask(path)[1:]]
+
+
 SSE = [(":status", "200"), ("content-type", "text/event-stream"), ("x-filler", "f" * 300)]
 
 
@@ -74,14 +79,14 @@ def _twenty_client(wire: Wire) -> None:
     voice = begin(wire)
     for number in range(TWENTY):
         voice.say(voice.head(2 * number + 1, ask(f"twenty/{number}"), "END_STREAM"))
-    voice.say(PingFrame(0, b"all done"))
-    wire.until(b"over now")
+    voice.say(voice.head(LAST, post("last")), data(LAST, b"all said", "END_STREAM"))
+    wire.until(b"data: over\n\n")
 
 
 def _twenty_server(wire: Wire) -> None:
     """Twenty streams, interleaved, some frames in pieces."""
     voice = answer(wire)
-    wire.until(b"all done")
+    wire.until(b"all said")
     streams = [2 * number + 1 for number in range(TWENTY)]
     voice.say(*(voice.head(stream, SSE) for stream in streams))
     for turn in range(4):
@@ -90,7 +95,8 @@ def _twenty_server(wire: Wire) -> None:
             data(stream, b"data: %d of %d\n\n" % (turn, stream)).serialize() for stream in streams
         )
         wire.send(bulk[:100], bulk[100:], gap=0.005)
-    voice.say(*(data(stream, b"", "END_STREAM") for stream in streams), PingFrame(0, b"over now"))
+    voice.say(*(data(stream, b"", "END_STREAM") for stream in streams))
+    voice.say(voice.head(LAST, [(":status", "200")]), data(LAST, b"data: over\n\n", "END_STREAM"))
     wire.to_end()
 
 
@@ -103,12 +109,12 @@ def _odd_client(wire: Wire) -> None:
         ContinuationFrame(1, whole[5:], flags=["END_HEADERS"]),
         PriorityFrame(1, depends_on=0, stream_weight=9),
     )
-    voice.say(voice.head(3, [*ask("odd/3")[1:], (":method", "POST")][::-1]))
+    voice.say(voice.head(3, post("odd/3")))
     for turn in range(3):
         time.sleep(0.02)
         voice.say(data(3, b"part %d" % turn, padding=turn))
     voice.say(voice.head(3, [("x-sum", "1")], "END_STREAM"))
-    wire.until(b"gone away")
+    wire.until(b"data: end\n\n")
 
 
 def _odd_server(wire: Wire) -> None:
@@ -131,8 +137,7 @@ def _odd_server(wire: Wire) -> None:
         PingFrame(0, b"pingping"),
     )
     time.sleep(0.03)
-    voice.say(data(1, b"data: end\n\n", "END_STREAM"))
-    voice.say(GoAwayFrame(0, 3, 0, b"gone away"))
+    voice.say(GoAwayFrame(0, 3, 0, b"gone away"), data(1, b"data: end\n\n", "END_STREAM"))
     wire.to_end()
 
 
@@ -157,7 +162,7 @@ def _cancel_server(wire: Wire) -> None:
 
 def _dead_client(wire: Wire) -> None:
     voice = begin(wire)
-    voice.say(voice.head(1, ask("dropped"), "END_STREAM"), PingFrame(0, b"all said"))
+    voice.say(voice.head(1, post("dropped")), data(1, b"all said", "END_STREAM"))
     wire.to_end()
 
 

@@ -92,6 +92,14 @@ class Wire:
         start, self._taken = self._taken, at + len(marker)
         return bytes(self.heard[start : self._taken])
 
+    def count(self, size: int) -> bytes:
+        """Read so many bytes more; what was heard since the last call."""
+        while len(self.heard) < self._taken + size:
+            if not self.read():
+                raise Silence(f"ended ({self.ended}) before {size} bytes more came")
+        start, self._taken = self._taken, self._taken + size
+        return bytes(self.heard[start : self._taken])
+
     def head(self) -> bytes:
         """Read one message head."""
         return self.until(b"\r\n\r\n")

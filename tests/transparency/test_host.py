@@ -12,7 +12,9 @@ from tests.transparency.taps import Taps
 PICKED = [
     each
     for each in HTTP1
-    if each.name.startswith(("keep", "pipe", "Expect", "request body", "upgrade", "odd"))
+    if each.name.startswith(
+        ("keep", "pipe", "Expect", "request body", "upgrade", "odd", "trailers of a request")
+    )
 ]
 
 
