@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from sse_tap.alignment import Alignment, Relation, align, common_prefix, contiguous
 from sse_tap.content import text_of
-from sse_tap.timing import Blocks, Kind, Seen, percentile
+from sse_tap.timing import Blocks, Kind, Seen, finish_of, percentile, start_of
 from sse_tap.trace import Lag, Trace
 
 MS = 1_000_000
@@ -37,6 +37,10 @@ OVER_LAG, FAR_OVER_LAG = 2, 5  # the second for what happened once or twice
 # Where the taps never ran late the machine was not busy, and half is enough. (Measured: with both cores busy
 # every trace of three seconds has a lag of 5 ms and more, on an idle machine three of four have none.)
 LONG_WHEN_QUIET = 5
+# Where they ran late for this share of the stream's time, processors were short, and a hop on this machine
+# was woken late too, again and again: then only MOST of the blocks, or a stall that no scheduler causes, is
+# proof. (Measured with four programs too many for two cores: a third of a hop's blocks held, up to 350 ms.)
+BUSY, STALL = 0.03, 50
 # The clocks of two machines drift apart: crystals are within 50 ppm, and both may err.
 DRIFT_PPM = 100
 # With so many bytes waiting for the client a tap has stopped reading from the hop until they are taken.
@@ -450,12 +454,14 @@ def _in_flight(
 # --- judging -----------------------------------------------------------------------------------------
 
 
-def proven(tally: Tally, blocks: int, limit: int, lag: Tally) -> bool:
-    """Whether what was held is more than a stall of a busy machine, and more than the taps' own lag."""
+def proven(tally: Tally, blocks: int, limit: int, lag: Tally, *, busy: bool = False) -> bool:
+    """Whether what was held is more than stalls of a busy machine, and more than the taps' own lag."""
     share = tally.blocks / max(blocks, 1)
     again = tally.episodes >= TIMES and share >= SHARE
     if not tally.episodes or not _over(tally, lag, again=again or share >= MOST):
         return False
+    if busy and share < MOST:
+        return tally.worst >= STALL * limit
     return (
         tally.worst >= LONG * limit
         or (tally.worst >= LONG_WHEN_QUIET * limit and not lag.episodes)
@@ -558,13 +564,13 @@ def _held(m: Measured) -> tuple[Verdict, str] | None:
     """Blocks kept back: who is to blame, if anybody can be proved to be."""
     survey, blocks = m.survey, len(m.pairs) + m.in_flight
     held = survey.held + Tally(bool(m.in_flight), m.in_flight, m.in_flight_hold, m.in_flight_hold)
-    lag = _lag(m)
-    if proven(survey.merged, blocks, m.limit, lag):
+    lag, busy = _lag(m), _busy(m.up.trace) or _busy(m.down.trace)
+    if proven(survey.merged, blocks, m.limit, lag, busy=busy):
         return Verdict.COALESCES, ""
-    if proven(held, blocks, m.limit, lag):
+    if proven(held, blocks, m.limit, lag, busy=busy):
         often_merged = survey.merged.blocks >= SHARE * blocks
         return (Verdict.COALESCES if often_merged else Verdict.DELAYS), ""
-    if proven(survey.slow, blocks, m.limit, lag):
+    if proven(survey.slow, blocks, m.limit, lag, busy=busy):
         return Verdict.SLOW_CLIENT, "the client did not take the bytes"
     if lag.episodes and (held.episodes or survey.lagged.episodes):
         return Verdict.INCONCLUSIVE, f"the taps themselves ran up to {lag.worst / MS:.0f} ms late"
@@ -579,6 +585,12 @@ def _lag(m: Measured) -> Tally:
     for lag in {*m.up.trace.lags, *m.down.trace.lags}:
         tally.add(0, int(lag.ms * MS))
     return tally
+
+
+def _busy(trace: Trace) -> bool:
+    """Whether the tap ran late for so much of the stream's time that its machine was short of processors."""
+    late = sum(lag.ms for lag in trace.lags) * MS
+    return late > 0 and late >= BUSY * (finish_of(trace) - start_of(trace))
 
 
 def _unseen(m: Measured) -> tuple[Verdict, str] | None:

@@ -455,6 +455,22 @@ def test_a_machine_that_runs_late_asks_for_more() -> None:
     assert not proven(Tally(1, 2, 200, 200), 100, 20, Tally(1, 0, 41, 41))
 
 
+def test_a_machine_short_of_processors_stalls_its_hops_again_and_again() -> None:
+    """Recorded with real Starlette and HAProxy, and more programs than cores."""
+    few = Tally(4, 13, 591, 349)
+    assert proven(few, 40, 20, Tally(30, 0, 300, 43))
+    assert not proven(few, 40, 20, Tally(30, 0, 300, 43), busy=True)
+    assert proven(few, 26, 20, Tally(30, 0, 300, 43), busy=True)
+    assert proven(Tally(1, 4, 1000, 1000), 40, 20, Tally(30, 0, 300, 43), busy=True)
+
+
+def test_short_of_processors_is_who_runs_late_for_a_share_of_the_stream() -> None:
+    came = [(t + (90 if i in (3, 9, 15) else 0.3), data) for i, (t, data) in enumerate(EVERY_100)]
+    assert hop(EVERY_100, came, down={"lags": [(500, 6)]}).verdict == Verdict.DELAYS
+    often = [(250 * i, 9) for i in range(1, 9)]
+    assert hop(EVERY_100, came, down={"lags": often}).verdict == Verdict.INCONCLUSIVE
+
+
 def test_lag_as_large_as_the_hold_disproves() -> None:
     assert proven(Tally(1, 10, 400, 400), 10, 20, Tally(1, 0, 190, 190))
     assert not proven(Tally(1, 10, 400, 400), 10, 20, Tally(1, 0, 210, 210))
