@@ -335,7 +335,8 @@ class Http2Observer:
     `client_data`, `server_data` and `closed` return `(key, fact)` pairs: the key is the stream
     identifier, 0 the whole connection. After a Remark of kind `observer-stopped` (key 0; the exchanges
     that were open are ended as `protocol-error` with it) nothing more is said. Other remarks belong to
-    one exchange and come just before its end: `rst-stream`, `goaway`, `malformed-response`.
+    one exchange and come just before its end: `rst-stream`, `goaway`, `truncated` (the server closed in
+    mid-response), `malformed-response`.
     CONNECT requests (8.5, RFC 8441) and pushed responses are not exchanges: nothing is said of them.
     """
 
@@ -366,8 +367,13 @@ class Http2Observer:
         nothing else is said.
         """
         self._closing = self._closing or _REASON_BY_HOW.get(how, _REASON_BY_SIDE[side])
-        remark = Remark(t, "goaway", self._goaway) if self._goaway else None
-        return [pair for stream in list(self._open) for pair in self._end(t, stream, self._closing, remark)]
+        remarks = self._leaving(t)
+        if how == "eof" and self._closing == "upstream-reset":  # a close is no reset: replay plays it as one
+            remarks = (*remarks, Remark(t, "truncated", "the server closed in mid-response"))
+        return [pair for stream in list(self._open) for pair in self._end(t, stream, self._closing, *remarks)]
+
+    def _leaving(self, t: int) -> tuple[Remark, ...]:
+        return (Remark(t, "goaway", self._goaway),) if self._goaway else ()
 
     def _observe(
         self,
@@ -403,10 +409,10 @@ class Http2Observer:
         self._stopped = True
         self._client, self._server = _Direction(), _Direction()  # let go of what they kept
 
-    def _end(self, t: int, stream: int, reason: str, remark: Remark | None = None) -> _Keyed:
+    def _end(self, t: int, stream: int, reason: str, *remarks: Remark) -> _Keyed:
         if self._open.pop(stream, None) is None:
             return
-        if remark:
+        for remark in remarks:
             yield stream, remark
         by_client, by_server = reason == "client-aborted", reason == "upstream-reset"
         yield stream, Ended(t, reason, t if by_client else None, t if by_server else None)
@@ -473,8 +479,7 @@ class Http2Observer:
 
     def _unserved(self, t: int, stream: int) -> _Keyed:
         """End an exchange that began when it could no longer be served."""
-        remark = Remark(t, "goaway", self._goaway) if self._goaway else None
-        yield from self._end(t, stream, self._closing or "upstream-reset", remark)
+        yield from self._end(t, stream, self._closing or "upstream-reset", *self._leaving(t))
 
     # the server's side
 

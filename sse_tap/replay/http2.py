@@ -31,8 +31,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _READ = 65536
 _STREAMS = 1000
 
-# A stream that is cut has no other end in HTTP/2 but RST_STREAM: closing the connection would end the
-# streams beside it. The two codes keep a cut and a reset apart (RFC 9113, 7).
+# What ends a stream that does not end (RFC 9113, 7). A cut closes the connection where no stream is beside
+# it, as it did in the record; where there is one, the code tells a cut from a reset.
 _CODES = {"cut": ErrorCodes.CANCEL, "reset": ErrorCodes.INTERNAL_ERROR}
 
 
@@ -60,6 +60,7 @@ class Http2:
         )
         self._streams: dict[int, _Stream] = {}
         self._window = asyncio.Condition()
+        self._cut = False  # the connection closes with the stream under way
 
     async def run(self, data: bytes) -> None:
         """Serve until the connection ends; `data` is what has been read already."""
@@ -119,6 +120,8 @@ class Http2:
             pass  # the client left
         finally:
             self._streams.pop(stream.id, None)
+        if self._cut:
+            self._writer.close()
 
     async def _send(self, stream: _Stream, batch: list[Action]) -> bool:
         """One write for all of it, as far as the client's windows allow; True where it made us wait."""
@@ -154,7 +157,9 @@ class Http2:
         return waited
 
     def _stop(self, stream: _Stream, stop: Stop) -> None:
-        if stop.how != "complete":
+        if stop.how == "cut" and len(self._streams) == 1:
+            self._cut = True
+        elif stop.how != "complete":
             self._conn.reset_stream(stream.id, _CODES[stop.how])
         elif stream.trailers:
             lowered = tuple((name.lower(), value) for name, value in stream.trailers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import h2.connection
 import h2.events
@@ -19,10 +20,41 @@ def test_http2_without_tls_is_known_by_its_preface() -> None:
         assert [data for data, _ in http2_frames(server, None)] == [data for _, data in TWO]
 
 
-@pytest.mark.parametrize(("fault", "end"), [("cut=#2", b"RST 8"), ("reset=#2", b"RST 2")])
-def test_http2_ends_the_stream_alone(fault: str, end: bytes) -> None:
-    with Replay(recorded(TWO), faults=[fault]) as server:
-        assert [data for data, _ in http2_frames(server, None)] == [TWO[0][1], TWO[1][1], end]
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize(("fault", "end"), [("cut=#2", b"EOF"), ("reset=#2", b"RST 2")])
+def test_an_end_that_is_none(fault: str, end: bytes, tls: bool) -> None:
+    """A cut closes the connection, a reset is one of the stream."""
+    with Replay(recorded(TWO), faults=[fault], tls=tls) as server:
+        context = ssl.create_default_context(cafile=server.certificate) if server.certificate else None
+        assert [data for data, _ in http2_frames(server, context)] == [TWO[0][1], TWO[1][1], end]
+        assert server.settle()
+    assert server.served[0].finished
+
+
+def test_a_cut_leaves_the_streams_beside_it_alone() -> None:
+    whole = recorded([(40, b"data: late\n\n")], url="https://x/whole")
+    with Replay([recorded(TWO, reason=None), whole]) as server:
+        assert asyncio.run(both(server)) == {1: "RST 8", 3: "END"}
+
+
+async def both(server: Replay) -> dict[int, str]:
+    """How /chat?m=1 and /whole end on one connection."""
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    conn = h2.connection.H2Connection()
+    conn.initiate_connection()
+    for stream, path in ((1, "/chat?m=1"), (3, "/whole")):
+        head = [(":method", "GET"), (":path", path), (":scheme", "https"), (":authority", "x")]
+        conn.send_headers(stream, head, end_stream=True)
+    ends: dict[int, str] = {}
+    while len(ends) < 2:
+        writer.write(conn.data_to_send())
+        for happened in conn.receive_data(await asyncio.wait_for(reader.read(65536), 10)):
+            if isinstance(happened, h2.events.StreamEnded):
+                ends[happened.stream_id or 0] = "END"
+            if isinstance(happened, h2.events.StreamReset):
+                ends[happened.stream_id or 0] = f"RST {happened.error_code:d}"
+    writer.close()
+    return ends
 
 
 def test_http2_waits_for_the_clients_window() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from sse_tap.demo.caddy import Caddy
 from sse_tap.demo.taps import Taps
 from sse_tap.replay import Replay
+from sse_tap.replay.client import Outgoing, exchange
 from sse_tap.replay.schedule import how_it_ended
 from sse_tap.trace import Trace
 from tests.build import DONE, comment, content, trace
@@ -57,8 +60,11 @@ def test_the_record_of_a_replay_is_the_record(taps: Callable[[Mapping[str, str]]
         fetch(tap.urls["edge"] + "/chat")
         [new] = tap.new_traces(1)
     assert pieces(new) == pieces(old)
-    reads = [[a == b for a, b in pairwise(one.chunks.reads)] for one in (old, new)]
-    assert reads[0] == reads[1]
+    joined, rejoined = (
+        {i for i, (a, b) in enumerate(pairwise(one.chunks.reads)) if a == b} for one in (old, new)
+    )
+    assert joined <= rejoined
+    assert len(rejoined - joined) <= 5  # pieces 4 ms apart, on a busy machine
     errors = gap_errors(old, new)
     assert errors[len(errors) // 2] < 2
     assert new.end
@@ -79,6 +85,34 @@ def test_an_end_that_was_none_is_none_again(
     assert pieces(new) == pieces(old)[:2]
     assert new.end
     assert (new.end.reason, how_it_ended(new)) == ("upstream-reset", again)
+
+
+@pytest.mark.parametrize(("fault", "again"), [("cut=#2", "cut"), ("reset=#2", "reset")])
+def test_so_it_is_over_http2(fault: str, again: str, folder: Callable[[str], Path]) -> None:
+    old = conversation()
+    place = folder("taps")
+    with Replay(old, faults=[fault], tls=True) as server:
+        upstream, more = {"edge": server.base_url}, ["--insecure", "edge"]
+        with Taps(upstream, place, place / "recordings", more) as tap:
+            url = tap.urls["edge"].replace("http:", "https:") + "/chat"
+            context = ssl._create_unverified_context()
+            exchange(Outgoing("POST", url, (), b"{}"), Unseen(), context=context)
+            [new] = tap.new_traces(1)
+    assert new.request
+    assert new.request.http_version == "HTTP/2.0"
+    assert pieces(new) == pieces(old)[:2]
+    assert new.end
+    assert (new.end.reason, how_it_ended(new)) == ("upstream-reset", again)
+
+
+class Unseen:
+    """An observer of a connection that does not care."""
+
+    def client_data(self, t: int, data: bytes) -> None: ...
+
+    def server_data(self, t: int, read: int, data: bytes, queued: int) -> None: ...
+
+    def closed(self, t: int, side: str, how: str) -> None: ...
 
 
 def test_through_caddy_it_arrives_as_recorded(
