@@ -56,6 +56,7 @@ WITHOUT_TEST = {
 ABOUT_THE_WHOLE = ("matrix", "stack", "transparency")
 # Test files without a source of their own name.
 WITHOUT_SOURCE = {
+    "test_docs.py": "about README.md, CHANGELOG.md and recordings/",
     "test_import_law.py": "about all sources",
     "test_packaging.py": "about hatch_build.py and pyproject.toml",
     "test_startup.py": "sse_tap/_startup.py",
