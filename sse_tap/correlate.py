@@ -557,11 +557,25 @@ def _vote(x: _Side, y: _Side, clocks: Clocks) -> int:
     inside, outside = _nested(y, x, error), _nested(x, y, error)
     if inside != outside:
         return 1 if inside else -1
-    if not inside or x.head is None or y.head is None:
+    if not inside:
         return 0
-    # Two clocks that are not bound yet: who waited longer for the response is further from the origin.
+    return _waited_longer(x, y) or _later_bytes(x, y, error)
+
+
+def _waited_longer(x: _Side, y: _Side) -> int:
+    """Two clocks that are not bound yet: who waited longer for the response is further from the origin."""
+    if x.head is None or y.head is None:
+        return 0
     waited = (x.head - x.begin) - (y.head - y.begin)
     return (waited > 0) - (waited < 0)
+
+
+def _later_bytes(x: _Side, y: _Side, error: int) -> int:
+    """Where the heads do not tell, the body may: nothing comes out before it went in."""
+    if x.first is None or y.first is None:
+        return 0
+    later = x.first - y.first
+    return (later > error) - (later < -error)
 
 
 # --- streams -----------------------------------------------------------------------------------------

@@ -316,3 +316,14 @@ def test_random_pairs_mixed_together_find_each_other() -> None:
     for stream in streams:
         assert len({trace.header.id[:8] for trace in stream.traces}) == 1
     assert sum(len(stream.traces) == 2 for stream in streams) == len(cases)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_where_heads_tie_the_body_tells_which_tap_is_upstream(turned: bool) -> None:
+    events = [b"data: %d\n\n" % i for i in range(10)]
+    traces = [
+        build.trace("origin", [(100.0 * i, event) for i, event in enumerate(events, 1)]),
+        build.trace("edge", [(1001.0, b"".join(events))]),
+    ]
+    [stream] = group(traces[::-1] if turned else traces)
+    assert [trace.tap for trace in stream.traces] == ["origin", "edge"]
