@@ -62,6 +62,7 @@ class HopSpec:
     `query` is the origin's (`?close`, `?accel=no`). `most`: the largest body it is tried with, bytes.
     `signature`: what the verdict may be explained by. `remedy_for`: the hop whose printed remedy this is.
     `shrinks`: it compresses, and what is left of a slow client's stream the kernel's buffers take whole.
+    `headers_wait`: it keeps the response headers back until it has body to send.
     """
 
     name: str
@@ -76,6 +77,7 @@ class HopSpec:
     signature: tuple[str, ...] = ()
     remedy_for: str = ""
     shrinks: bool = False
+    headers_wait: bool = False
 
     @property
     def clean(self) -> bool:
@@ -132,6 +134,7 @@ HOPS = (
         _caddy("response_buffers 4KiB"),
         model=prefix(4096),
         signature=("whole-response", "fixed-size"),
+        headers_wait=True,
     ),
     HopSpec(
         "caddy response_buffers 64KiB",
@@ -139,8 +142,16 @@ HOPS = (
         _caddy("response_buffers 64KiB"),
         model=prefix(65_536),
         signature=("whole-response", "fixed-size"),
+        headers_wait=True,
     ),
-    HopSpec("nginx", "nginx", _11, model=spilling(4096), signature=("periodic", "fixed-size", "irregular")),
+    HopSpec(
+        "nginx",
+        "nginx",
+        _11,
+        model=spilling(4096),
+        signature=("periodic", "fixed-size", "irregular"),
+        headers_wait=True,
+    ),
     HopSpec("nginx buffering off", "nginx", _11 + "proxy_buffering off;", remedy_for="nginx HTTP/1.0"),
     HopSpec(
         "nginx HTTP/1.0",
@@ -148,9 +159,17 @@ HOPS = (
         "proxy_http_version 1.0;",
         model=filling(4096),
         signature=("whole-response", "fixed-size"),
+        headers_wait=True,
     ),
     HopSpec("nginx HTTP/1.0, accel no", "nginx", "proxy_http_version 1.0;", query="?accel=no"),
-    HopSpec("nginx gzip", "nginx", _11 + _GZIP, model=compressed(deflate(1), 4096), signature=_COMPRESSED),
+    HopSpec(
+        "nginx gzip",
+        "nginx",
+        _11 + _GZIP,
+        model=compressed(deflate(1), 4096),
+        signature=_COMPRESSED,
+        headers_wait=True,
+    ),
     HopSpec("nginx gzip, buffering off", "nginx", _11 + _GZIP + "proxy_buffering off;", shrinks=True),
     HopSpec(
         "nginx limit_rate 300",
@@ -159,12 +178,14 @@ HOPS = (
         model=paced(300),
         most=2000,
         signature=("rate-limit", "periodic"),
+        headers_wait=True,
     ),
     HopSpec(
         "nginx sub_filter",
         "nginx",
         _11 + "sub_filter_types *; sub_filter e 3; sub_filter_once on;",
         always="alters",
+        headers_wait=True,
     ),
     HopSpec("envoy", "envoy"),
     HopSpec("envoy compressor", "envoy", json.dumps({"filters": [_COMPRESSOR]}), shrinks=True),
@@ -175,13 +196,19 @@ HOPS = (
         model=whole,
         most=900_000,
         signature=_WHOLE,
+        headers_wait=True,
     ),
     HopSpec("envoy timeout 1s", "envoy", json.dumps({"timeout": "1s"}), always="drops"),
     HopSpec("haproxy", "haproxy", "", model=corked(0.2, 65_483), signature=("periodic", "irregular")),
     HopSpec("haproxy http-no-delay", "haproxy", "option http-no-delay", remedy_for="haproxy"),
     HopSpec("varnish", "varnish"),
     HopSpec(
-        "varnish do_stream false", "varnish", "set beresp.do_stream = false;", model=whole, signature=_WHOLE
+        "varnish do_stream false",
+        "varnish",
+        "set beresp.do_stream = false;",
+        model=whole,
+        signature=_WHOLE,
+        headers_wait=True,
     ),
     HopSpec(
         "varnish do_gzip",
@@ -191,10 +218,15 @@ HOPS = (
         signature=_COMPRESSED,
     ),
     HopSpec(
-        "starlette 0.37 gzip", "starlette-old", "gzip", model=compressed(PythonGzip), signature=_COMPRESSED
+        "starlette 0.37 gzip",
+        "starlette-old",
+        "gzip",
+        model=compressed(PythonGzip),
+        signature=_COMPRESSED,
+        headers_wait=True,
     ),
     HopSpec("starlette gzip", "starlette-new", "gzip", remedy_for="starlette 0.37 gzip"),
-    HopSpec("starlette join", "starlette-new", "join", model=whole, signature=_WHOLE),
+    HopSpec("starlette join", "starlette-new", "join", model=whole, signature=_WHOLE, headers_wait=True),
     HopSpec("starlette", "starlette-new", "plain", remedy_for="starlette join"),
     HopSpec(
         "express compression", "express", "default", model=compressed(deflate(-1)), signature=_COMPRESSED

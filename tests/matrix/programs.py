@@ -191,17 +191,17 @@ _ROUTER = {"name": "router", "typed_config": {"@type": f"{_TYPE}.http.router.v3.
 
 def envoy(sites: Sequence[Site], folder: Path) -> Child:
     """Envoy; the lines are JSON: `timeout` of the route, or all of `route`; `filters` before the router."""
-    config = {
-        "static_resources": {
-            "listeners": [_listener(site, json.loads(site.lines or "{}")) for site in sites],
-            "clusters": [_cluster(site) for site in sites],
-        }
-    }
     file = folder / "envoy.json"
-    file.write_text(json.dumps(config, indent=1))
+    file.write_text(json.dumps(envoy_config(sites), indent=1))
     command = [str(in_venv("envoy", "envoy")), "-c", str(file), "--log-level", "error"]
     command += ["--use-dynamic-base-id", "--concurrency", "1"]
     return Child(command, folder / "log", [site.port for site in sites])
+
+
+def envoy_config(sites: Sequence[Site]) -> dict[str, Any]:
+    """A whole configuration: one listener and one cluster a site."""
+    listeners = [_listener(site, json.loads(site.lines or "{}")) for site in sites]
+    return {"static_resources": {"listeners": listeners, "clusters": [_cluster(site) for site in sites]}}
 
 
 def _listener(site: Site, given: dict[str, Any]) -> dict[str, Any]:

@@ -64,11 +64,18 @@ def score(results: Sequence[Result]) -> Iterator[str]:
         if r.judged and r not in right:
             name = f"{r.cell.hop.name} / {r.cell.pattern.name}"
             yield f"    {name}: {r.judged.shape.signature}, not {' or '.join(r.cell.hop.signature)}"
-    errors = sorted(result.hold_error_ms for result in results if result.hold_error_ms is not None)
-    if errors:
-        within = _share(sum(error <= 5 for error in errors), len(errors))
-        figures = f"median {errors[len(errors) // 2]:.1f} ms, at most {errors[-1]:.1f} ms"
-        yield f"holds by the origin's and the client's clocks: within 5 ms {within}; worst block: {figures}"
+    judged = [result for result in results if result.judged]
+    waited = [r for r in judged if ("headers-withheld" in r.findings) == r.cell.hop.headers_wait]
+    yield f"headers withheld or not {_share(len(waited), len(judged))}"
+    blocks = sorted(error for result in results for error in result.hold_errors)
+    if blocks:
+        near = sum(error <= 5 for error in blocks)
+        whole = [result for result in results if result.hold_errors]
+        all_near = sum(max(result.hold_errors) <= 5 for result in whole)
+        yield "holds within 5 ms of those by the origin's and the client's clocks:"
+        middle = blocks[len(blocks) // 2]
+        yield f"    blocks {_share(near, len(blocks))}, median {middle:.2f} ms apart"
+        yield f"    cells, every block {_share(all_near, len(whole))}"
 
 
 def _share(part: int, of: int) -> str:
