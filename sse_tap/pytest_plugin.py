@@ -1,14 +1,14 @@
 """The pytest plugin: `sse_replay` plays traces to a client under test, `sse_record` records what passes.
 
-def test_client(sse_replay):
-    url = sse_replay("chat.sse.jsonl", faults=["coalesce=4"])
-    assert my_client(url) == "Hello"
+    def test_client(sse_replay):
+        url = sse_replay("chat.sse.jsonl", faults=["coalesce=4"])
+        assert my_client(url) == "Hello"
 
-def test_server(sse_record):
-    tap = sse_record("http://127.0.0.1:8001")
-    my_client(tap.url + "/chat/stream")
-    [trace] = tap.traces(1)
-    assert trace.end.reason == "complete"
+    def test_server(sse_record):
+        tap = sse_record("http://127.0.0.1:8001", "edge")
+        my_client(tap.url + "/chat/stream")
+        [trace] = tap.traces(1)
+        assert trace.end.reason == "complete"
 """
 
 from __future__ import annotations

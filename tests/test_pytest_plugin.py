@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
 
+import sse_tap.pytest_plugin
+from sse_tap.replay import Replay
 from sse_tap.tracefile import encode
-from tests.build import SSE, event, records, trace
+from tests.build import SSE, content, event, records, trace
 
 pytest_plugins = ["pytester"]
 
@@ -70,3 +74,37 @@ def test_sse_replay(elsewhere: pytest.Pytester) -> None:
 def test_sse_record(elsewhere: pytest.Pytester) -> None:
     elsewhere.makepyfile(RECORD)
     elsewhere.runpytest_subprocess("-p", "sse_tap.pytest_plugin").assert_outcomes(passed=1)
+
+
+CLIENT = """
+import json, urllib.request
+
+def my_client(url):
+    body = urllib.request.urlopen(urllib.request.Request(url, b"{}")).read().decode()
+    data = [line.removeprefix("data: ") for line in body.splitlines() if line.startswith("data: {")]
+    return "".join(json.loads(one)["choices"][0]["delta"]["content"] for one in data)
+
+"""
+
+
+def test_the_examples_in_the_docstring_run(pytester: pytest.Pytester) -> None:
+    said = trace("edge", [(5, content("Hel")), (9, content("lo"))], url="https://x/chat/stream")
+    path = pytester.path / "chat.sse.jsonl"
+    path.write_bytes(b"".join(map(encode, records(said))))
+    example = textwrap.dedent((sse_tap.pytest_plugin.__doc__ or "").partition("\n\n")[2])
+    with Replay(path) as live:
+        pytester.makepyfile(CLIENT + example.replace("http://127.0.0.1:8001", live.base_url))
+        pytester.runpytest_subprocess("-p", "sse_tap.pytest_plugin").assert_outcomes(passed=2)
+
+
+def test_the_examples_in_the_readme_run(pytester: pytest.Pytester) -> None:
+    here = Path(__file__).parents[1]
+    blocks = re.findall(r"```python\n(.*?)```", (here / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    tests = [block for block in blocks if "sse_replay" in block or "Replay(" in block]
+    (pytester.path / "recordings").symlink_to(here / "recordings")
+    count = 0
+    for number, block in enumerate(tests):
+        pytester.makepyfile(**{f"test_{number}": block})
+        count += block.count("def test_")
+    assert count
+    pytester.runpytest_subprocess("-p", "sse_tap.pytest_plugin").assert_outcomes(passed=count)

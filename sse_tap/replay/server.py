@@ -132,7 +132,9 @@ class Replay:
     """A server that plays traces back, in a thread of its own.
 
         with Replay("recordings", faults=["coalesce=4"]) as server:
-            httpx.get(server.url)
+            answer = httpx.post(server.url, json={"stream": True})
+        assert server.served[0].matched
+        print(server.drift)
 
     `paths`: trace files, directories of them, or Trace objects. `speed`: 2 is twice as fast, 0 at once.
     `idle_cap`: no silence longer than so many seconds. `loop`: the body again and again. `once`: each
@@ -141,7 +143,8 @@ class Replay:
     see `sse_tap.replay.faults`. `tls`: with `certificate` and `key` (PEM files) or a new self-signed
     certificate, whose path is then `server.certificate`.
 
-    `done` is set when `once` has served all. `on_served` is called from the server's thread.
+    `done` is set when `once` has served all. `on_served` is called from the server's thread. A client in
+    the same process shares Python's lock with it: where times matter, let it run in another.
 
     Raises TraceError for an unreadable trace, ValueError for a wrong argument, OSError where the port
     is taken.

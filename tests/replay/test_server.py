@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import socket
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from sse_tap.replay import Replay
 from sse_tap.tracefile import encode
-from tests.build import content, event, records, trace
+from tests.build import content, event, records, trace, write
 from tests.replay.talk import CHUNKED, TWO, ask, recorded
 
 
@@ -146,3 +149,17 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
 def test_a_taken_port_is_an_os_error() -> None:
     with Replay(recorded(TWO)) as server, pytest.raises(OSError, match="in use"):
         Replay(recorded(TWO), port=server.port).start()
+
+
+def test_the_example_in_the_docstring_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "recordings").mkdir()
+    write(tmp_path / "recordings", recorded([(9, event("a"))], method="POST"))
+    monkeypatch.chdir(tmp_path)
+    paragraphs = inspect.getdoc(Replay).split("\n\n")  # type: ignore[union-attr]
+    example = textwrap.dedent(next(one for one in paragraphs if one.startswith("    with Replay(")))
+    names: dict[str, Any] = {"Replay": Replay, "httpx": httpx}
+    exec(example, names)
+    assert names["answer"].content == event("a")
+    assert capsys.readouterr().out.startswith("drift p50 ")
