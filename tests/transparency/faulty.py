@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -84,6 +85,10 @@ class Faulty:
         self._thread.join(20)
         self._patch.undo()
         assert not self._thread.is_alive()
+
+    def block(self, seconds: float) -> None:
+        """Keep the event loop busy."""
+        self._master.event_loop.call_soon_threadsafe(time.sleep, seconds)
 
     def traces(self) -> list[Trace]:
         """All traces there are; every file is whole lines."""

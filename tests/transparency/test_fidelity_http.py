@@ -46,13 +46,14 @@ class Modes:
     def __init__(self, stack: ExitStack, certificates: Certificates, folder: Path) -> None:
         self.plain = stack.enter_context(Origin())
         self.secure = stack.enter_context(Origin(tls=certificates.server(alpn=["http/1.1"])))
-        names = ("regular", "socks5", "upstream", "reverse", "dead")
+        names = ("regular", "socks5", "upstream", "reverse", "secure", "dead")
         self.ports = {name: free_port() for name in names}
         modes = [
             f"regular@127.0.0.1:{self.ports['regular']}",
             f"socks5@127.0.0.1:{self.ports['socks5']}",
             f"upstream:http://127.0.0.1:{self.ports['regular']}@127.0.0.1:{self.ports['upstream']}",
             f"reverse:http://127.0.0.1:{self.plain.port}@127.0.0.1:{self.ports['reverse']}",
+            f"reverse:https://127.0.0.1:{self.secure.port}@127.0.0.1:{self.ports['secure']}",
             f"reverse:http://127.0.0.1:{free_port()}@127.0.0.1:{self.ports['dead']}",
         ]
         # the proxy behind `upstream` is this very process, with mitmproxy's own certificates
@@ -160,6 +161,20 @@ def test_request_bodies_are_streamed(modes: Modes) -> None:
 def test_a_dead_upstream_is_a_502_and_not_a_bare_close(modes: Modes) -> None:
     heard = curl("-w", "%{http_code}", "-o", "/dev/null")(f"http://127.0.0.1:{modes.ports['dead']}/")
     assert heard.body == b"502"
+
+
+@pytest.mark.parametrize("upstream", ["secure", "reverse"])
+def test_a_client_is_not_offered_http_2_for_an_upstream_without_it(
+    upstream: str, modes: Modes, certificates: Certificates
+) -> None:
+    """mitmproxy would translate, and serve at most five HTTP/1 requests to one HTTP/2 client at a time."""
+    tls = certificates.client(alpn=["h2", "http/1.1"], ca=modes.tap.ca)
+    wire = connect(("127.0.0.1", modes.ports[upstream]), tls=tls, name="localhost")
+    assert wire.alpn == "http/1.1"
+    wire.send(get(f"offered-{upstream}"))
+    wire.until(END)
+    wire.close()
+    assert modes.tap.traces(f"/offered-{upstream}")
 
 
 def test_how_a_stream_ended_is_told_apart(modes: Modes) -> None:
