@@ -27,6 +27,7 @@ from hyperframe.frame import (
     PushPromiseFrame,
     RstStreamFrame,
     SettingsFrame,
+    WindowUpdateFrame,
 )
 
 from sse_tap.observe import Facts, How, Side
@@ -71,6 +72,7 @@ _CONTROL = frozenset(
         PushPromiseFrame,
         GoAwayFrame,
         ContinuationFrame,
+        WindowUpdateFrame,
     )
 )
 """Types of frame that are read, whole; DATA is read in parts; all others, known or not, are skipped."""
@@ -119,7 +121,7 @@ class _DataEnd:
     stream: int
 
 
-type _Event = _Fields | _DataEnd | RstStreamFrame | GoAwayFrame | SettingsFrame
+type _Event = _Fields | _DataEnd | RstStreamFrame | GoAwayFrame | SettingsFrame | WindowUpdateFrame
 
 
 # --- bytes to frames ----------------------------------------------------------------------------
@@ -287,7 +289,7 @@ class _Direction:
                 yield from self._gathered(frame.data, "END_HEADERS" in frame.flags)
             case ContinuationFrame():
                 yield from self._gathered(frame.data, "END_HEADERS" in frame.flags)
-            case SettingsFrame() | RstStreamFrame() | GoAwayFrame():
+            case SettingsFrame() | RstStreamFrame() | GoAwayFrame() | WindowUpdateFrame():
                 yield frame
 
     def _gathered(self, fragment: bytes, complete: bool) -> Iterator[_Event]:
@@ -311,6 +313,52 @@ class _Direction:
 
 
 # --- frames to facts ----------------------------------------------------------------------------
+
+
+class _Windows:
+    """What the client lets the server send (6.9): a client that does not read closes its windows.
+
+    Then nothing waits in any socket, and yet what comes next comes late for the client's sake. Padding
+    is not counted, so a window may be smaller than it seems, never larger.
+    """
+
+    def __init__(self) -> None:
+        self._initial = self._connection = 65_535
+        self._streams: dict[int, int] = {}
+        self._spent: set[int] = set()  # streams that could send no more when they were last heard of
+
+    def opened(self, stream: int) -> None:
+        """A stream begins."""
+        self._streams[stream] = self._initial
+
+    def ended(self, stream: int) -> None:
+        """A stream is over."""
+        self._streams.pop(stream, None)
+        self._spent.discard(stream)
+
+    def resized(self, initial: int) -> None:
+        """SETTINGS_INITIAL_WINDOW_SIZE changes every stream's window (6.9.2)."""
+        for stream in self._streams:
+            self._streams[stream] += initial - self._initial
+        self._initial = initial
+
+    def widened(self, stream: int, by: int) -> None:
+        """A WINDOW_UPDATE of the client's."""
+        if stream == 0:
+            self._connection += by
+        elif stream in self._streams:
+            self._streams[stream] += by
+
+    def sent(self, stream: int, size: int) -> int:
+        """`size` bytes came from the server: those the client has not let go on for, where it was waited for."""
+        self._connection -= size
+        if stream not in self._streams:
+            return 0
+        self._streams[stream] -= size
+        spent = self._streams[stream] <= 0 or self._connection <= 0
+        waited = stream in self._spent
+        (self._spent.add if spent else self._spent.discard)(stream)
+        return max(size, self._initial - self._streams[stream]) if spent or waited else 0
 
 
 class _Read(NamedTuple):
@@ -345,6 +393,7 @@ class Http2Observer:
         self._client = _Direction(PREFACE)
         self._server = _Direction()
         self._open: dict[int, _Exchange] = {}
+        self._windows = _Windows()
         self._latest = 0  # the highest stream the client has opened
         self._served = _STREAM_MASK  # the highest stream the server will serve (6.8)
         self._goaway = ""  # what the last GOAWAY said
@@ -412,6 +461,7 @@ class Http2Observer:
     def _end(self, t: int, stream: int, reason: str, *remarks: Remark) -> _Keyed:
         if self._open.pop(stream, None) is None:
             return
+        self._windows.ended(stream)
         for remark in remarks:
             yield stream, remark
         by_client, by_server = reason == "client-aborted", reason == "upstream-reset"
@@ -430,6 +480,10 @@ class Http2Observer:
                 yield from self._reset(at.t, "client", event)
             case SettingsFrame():
                 self._server.allow_frames(event.settings.get(SettingsFrame.MAX_FRAME_SIZE, 0))
+                if SettingsFrame.INITIAL_WINDOW_SIZE in event.settings:
+                    self._windows.resized(event.settings[SettingsFrame.INITIAL_WINDOW_SIZE])
+            case WindowUpdateFrame():
+                self._windows.widened(event.stream_id, event.window_increment)
             case GoAwayFrame():  # its last stream is one of the server's: no exchange ends by it
                 self._goaway = _goaway_text("client", event)
 
@@ -444,6 +498,7 @@ class Http2Observer:
         if len(self._open) >= MAX_STREAMS:
             raise LostPlace(f"more than {MAX_STREAMS} exchanges are open at once")
         self._open[fields.stream] = _Exchange()
+        self._windows.opened(fields.stream)
         yield fields.stream, self._request_head(at.t, fields)
         if fields.ends:
             yield from self._request_end(at, fields.stream)
@@ -529,10 +584,13 @@ class Http2Observer:
     def _response_body(self, at: _Read, stream: int) -> _Keyed:
         pieces = self._server.pieces.pop(stream, None)
         exchange = self._open.get(stream)
-        if not pieces or not exchange:
+        if not pieces:
+            return
+        queued = max(at.queued, self._windows.sent(stream, sum(map(len, pieces))))
+        if not exchange:
             return
         if exchange.answered:
-            yield stream, BodyChunks(at.t, at.read, tuple(pieces), at.queued)
+            yield stream, BodyChunks(at.t, at.read, tuple(pieces), queued)
         else:
             yield from self._malformed(at.t, stream, "its body came before its head")
 

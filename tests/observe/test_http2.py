@@ -258,6 +258,64 @@ def test_an_exchange_from_head_to_end() -> None:
     assert (end.reason, end.client_closed_t, end.upstream_closed_t) == ("complete", None, None)
 
 
+def fill(talk: Talk, stream: int = 1) -> int:
+    """The server sends until the client's window is closed; how much that was."""
+    sent = 0
+    while room := min(talk.server.local_flow_control_window(stream), 16_000):
+        talk.server.send_data(stream, b"x" * room)
+        talk.carry()
+        sent += room
+    return sent
+
+
+def queued_of(talk: Talk, stream: int = 1) -> list[int]:
+    return [fact.queued for fact in pick(observe(talk.said), stream, BodyChunks)]
+
+
+def test_a_client_that_closes_its_window_is_told_as_queued() -> None:
+    talk = Talk()
+    talk.ask(1)
+    talk.answer(1, end=False)
+    sent = fill(talk)
+    talk.client.increment_flow_control_window(50_000)
+    talk.client.increment_flow_control_window(50_000, 1)
+    talk.carry()
+    talk.server.send_data(1, b"late")
+    talk.server.send_data(1, b"and on time")
+    talk.carry()
+    talk.server.send_data(1, b"and again")
+    talk.carry()
+    *open_, closing, late, again = queued_of(talk)
+    assert not any(open_)
+    assert (closing, late > 0, again) == (sent, True, 0)
+
+
+def test_a_client_that_opens_its_window_in_time_has_nothing_queued() -> None:
+    talk = Talk()
+    talk.ask(1)
+    talk.answer(1, end=False)
+    for _ in range(20):
+        talk.server.send_data(1, b"x" * 10_000)
+        talk.carry()
+        talk.client.acknowledge_received_data(10_000, 1)
+        talk.carry()
+    assert not any(queued_of(talk))
+
+
+def test_one_streams_closed_window_is_not_the_others() -> None:
+    talk = Talk()
+    talk.client.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1000})
+    talk.carry()
+    for stream in (1, 3):
+        talk.ask(stream)
+        talk.answer(stream, end=False)
+    assert fill(talk, 1) == 1000
+    talk.server.send_data(3, b"data: x\n\n")
+    talk.carry()
+    assert queued_of(talk, 1) == [1000]
+    assert queued_of(talk, 3) == [0]
+
+
 def test_facts_carry_the_time_read_and_queue_of_their_bytes() -> None:
     script = answered()
     observer = Http2Observer(scheme="https")
