@@ -43,8 +43,8 @@ def command(path: str, format_name: str | None, tap: str, output: str) -> None:
     """Make traces of the streams in a HAR, a log of curl or a flow file of mitmproxy.
 
     What they hold of times is kept: a HAR of Chrome's has a time for each event, a log of
-    `curl --trace-time --trace` one for each read, a flow file only the beginning and the end. The
-    traces say in a note what is not as it was on the wire.
+    `curl -N --trace-time --trace` (or, with line ends guessed, `--trace-ascii`) one for each read, a flow
+    file only the beginning and the end. The traces say in a note what is not as it was on the wire.
     """
     data, day = _content(path)
     name = format_name or guess(data)
@@ -69,7 +69,7 @@ def _content(path: str) -> tuple[bytes, datetime]:
 
 _BEGINNINGS = (
     ("har", re.compile(rb"\s*\{")),
-    ("curl", re.compile(rb"(\d\d:\d\d:\d\d\.\d+ )?(==|=>|<=) ")),
+    ("curl", re.compile(rb"\d\d:\d\d:\d\d\.\d+ |(==|=>|<=) ")),
     ("mitm", re.compile(rb"\d+:")),  # a flow file begins with the length of its first flow
 )
 

@@ -1,7 +1,8 @@
 """A log of `curl -N --trace-time --trace FILE URL`: every read with its time, framing included.
 
-`--trace-ascii` will not do: it loses line ends. curl writes the time of day alone; the day comes from
-the response's Date header, or from whoever calls.
+`--trace-ascii` does too, less well: it writes a dot for every byte that cannot be printed, line ends
+among them, so that these are guessed. What `curl -v` says holds no body, and cannot be read. curl writes
+the time of day alone; the day comes from the response's Date header, or from whoever calls.
 """
 
 from __future__ import annotations
@@ -19,10 +20,17 @@ from sse_tap.trace import Headers, header_value
 HOW_TO = "record one with: curl -N --trace-time --trace FILE URL"
 DAY_NS = 86_400_000_000_000
 
+# With `--trace-ids` (curl 8.2) a connection's and a transfer's number stand after the time.
 _ENTRY = re.compile(
-    r"(?:(\d\d):(\d\d):(\d\d)\.(\d{1,6}) )?(==|=>|<=) ([A-Za-z ]+)(?::|, (\d{1,18}) bytes)(.*)"
+    r"(?:(\d\d):(\d\d):(\d\d)\.(\d{1,6}) )?(?:\[\w+-\w+\] )?"
+    r"(==|=>|<=) ([A-Za-z ]+)(?::|, (\d{1,18}) bytes)(.*)"
 )
-_DUMP = re.compile(r"[0-9a-f]{4,16}: ((?:[0-9a-f]{2} ){1,16})")
+_HEX = re.compile(r"[0-9a-f]{4,16}: ((?:[0-9a-f]{2} ){1,16})")
+_ASCII = re.compile(r"([0-9a-f]{4,16}): (.{0,64})")
+_VERBOSE = re.compile(r"(?:\d\d:\d\d:\d\d\.\d{1,6} )?(?:\[\w+-\w+\] )?(?:[*<>] |[{}] \[\d+ bytes data\])")
+# Where `--trace-ascii` has a dot for a line end: before a field of SSE, before an object of NDJSON's, last.
+_LINE_END = re.compile(rb"\.{1,2}(?=(?:data|event|id|retry):|: |$)|(?<=\})\.(?=\{)")
+_GUESSED = "read from --trace-ascii: line ends are guessed, and a character beyond ASCII is dots"
 _RESET = (
     "Connection reset",
     "Recv failure",
@@ -34,17 +42,22 @@ _RESET = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the log: `t` in ns since midnight of the first day; `text` of an Info."""
+    """One entry of the log: `t` in ns since midnight of the first day; `text` of an Info; `dots`: a dot in
+    `data` may be another byte."""
 
     t: int
     kind: str
     data: bytes
     text: str = ""
+    dots: bool = False
 
 
 def read(data: bytes, day: datetime) -> list[Found]:
     """The exchanges in a log. Raises CannotImport where it is none, or not one with all bytes and times."""
-    entries = list(_entries(data.decode("utf-8", "replace").splitlines()))
+    lines = data.decode("utf-8", "replace").splitlines()
+    entries = list(_entries(lines))
+    if not entries and lines and _VERBOSE.match(lines[0]):
+        raise CannotImport(f"it is what curl -v says, without the body and its times; {HOW_TO}")
     if not entries:
         raise CannotImport(f"it is no trace of curl; {HOW_TO}")
     secure = any("SSL data" in entry.kind or "TLS" in entry.text for entry in entries)
@@ -67,8 +80,8 @@ def _entries(lines: list[str]) -> Iterator[Entry]:
         t = _time_of_day(match)
         days += t < at - DAY_NS // 2  # past midnight
         at = t
-        data = _bytes(lines[start:index], int(match[7] or 0))
-        yield Entry(t + days * DAY_NS, match[6], data, match[8] or "")
+        data, dots = _bytes(lines[start:index], int(match[7] or 0))
+        yield Entry(t + days * DAY_NS, match[6], data, match[8] or "", dots)
 
 
 def _time_of_day(match: re.Match[str]) -> int:
@@ -76,12 +89,27 @@ def _time_of_day(match: re.Match[str]) -> int:
     return ((hours * 60 + minutes) * 60 + seconds) * 1_000_000_000 + int(match[4].ljust(6, "0")) * 1000
 
 
-def _bytes(lines: list[str], size: int) -> bytes:
-    dumps = [_DUMP.match(line) for line in lines]
+def _bytes(lines: list[str], size: int) -> tuple[bytes, bool]:
+    """The bytes of an entry's dump, and whether it was made by `--trace-ascii`."""
+    dumps = [_HEX.match(line) for line in lines]
     data = b"".join(bytes.fromhex(dump[1]) for dump in dumps if dump)[:size]
-    if len(data) < size:
-        raise CannotImport(f"it does not hold all bytes (made by --trace-ascii, or cut off?); {HOW_TO}")
-    return data
+    if len(data) == size:
+        return data, False
+    data = _ascii(lines)
+    data += b"\r\n" if len(data) + 2 == size else b""
+    if len(data) != size:
+        raise CannotImport(f"it does not hold all bytes (cut off?); {HOW_TO}")
+    return data, True
+
+
+def _ascii(lines: list[str]) -> bytes:
+    """The bytes of a dump by `--trace-ascii`, which begins a line at each CRLF (curl, tool_cb_dbg.c)."""
+    data = bytearray()
+    for match in filter(None, map(_ASCII.fullmatch, lines)):
+        skipped = int(match[1], 16) - len(data)
+        if skipped in (0, 2):
+            data += b"\r\n"[:skipped] + match[2].encode("ascii", "replace")
+    return bytes(data)
 
 
 @dataclass
@@ -94,6 +122,7 @@ class _Exchange:
     reads: list[tuple[int, bytes]] = field(default_factory=list)
     last_t: int = 0
     infos: list[str] = field(default_factory=list)
+    dots: bool = False
 
 
 def _exchanges(entries: list[Entry]) -> Iterator[_Exchange]:
@@ -116,6 +145,7 @@ def _exchanges(entries: list[Entry]) -> Iterator[_Exchange]:
                 now.head_t = entry.t if not now.reads else now.head_t
             case "Recv data":
                 now.reads.append((entry.t, entry.data))
+                now.dots |= entry.dots
             case "Info":
                 now.infos.append(entry.text)
         now.last_t = entry.t if now.sent else now.last_t
@@ -141,7 +171,21 @@ def _found(exchange: _Exchange, secure: bool, day: datetime) -> Found:
         end_t=exchange.last_t - exchange.sent,
         end=_reason(exchange.infos),
     )
-    return replace(found, pieces=list(_pieces(exchange, headers)))
+    pieces = list(_pieces(exchange, headers))
+    if not exchange.dots:
+        return replace(found, pieces=pieces)
+    if header_value(headers, "content-encoding"):
+        raise CannotImport(f"--trace-ascii does not hold the bytes of a compressed body; {HOW_TO}")
+    return replace(found, pieces=list(_guessed(pieces)), notes=(_GUESSED,))
+
+
+def _guessed(pieces: list[tuple[int, int, bytes]]) -> Iterator[tuple[int, int, bytes]]:
+    """The pieces with line ends for the dots that look like them."""
+    body = _LINE_END.sub(lambda dots: b"\n" * len(dots[0]), b"".join(data for _, _, data in pieces))
+    pos = 0
+    for t, number, data in pieces:
+        yield t, number, body[pos : pos + len(data)]
+        pos += len(data)
 
 
 def _request(head: bytes) -> tuple[str, str, str, Headers]:

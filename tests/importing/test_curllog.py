@@ -83,6 +83,45 @@ def test_a_reset_is_one(tmp_path: Path) -> None:
     assert one(file.read_bytes()).end == "upstream-reset"
 
 
+@needs(shutil.which("curl"), "curl")
+@pytest.mark.parametrize("options", [[], ["--http2-prior-knowledge"]])
+def test_trace_ascii_is_read_but_for_what_is_not_ascii(options: list[str], tmp_path: Path) -> None:
+    blocks = [event('{"a": "v. 1.0..."}'), b": keepalive\n\n", b"id: 1\r\nevent: e\r\n", b"data: x..\r\n\r\n"]
+    pieces = [
+        (60.0 * number, block) for number, block in enumerate([*blocks, b"data: " + b"y" * 99 + b"\n\n"])
+    ]
+    file = tmp_path / "log"
+    with Replay(trace("edge", pieces, headers=CHUNKED, method="GET", body=b"")) as server:
+        command = ["curl", "-sN", *options, "--trace-time", "--trace-ascii", str(file), server.url]
+        subprocess.run(command, check=True, timeout=20, stdout=subprocess.DEVNULL)
+    found = one(file.read_bytes())
+    assert (found.status, found.url, found.end) == (200, server.url, "complete")
+    assert b"".join(data for _, _, data in found.pieces) == b"".join(data for _, data in pieces)
+    assert len({number for _, number, _ in found.pieces}) > 2
+    assert "guessed" in found.notes[0]
+
+
+def test_what_trace_ascii_lost_is_a_dot() -> None:
+    """Two line ends are guessed where the text before one ended with a dot."""
+    body = 'data: {"a": "é"}\n\ndata: ü.\ndata: b\n\n'.encode()
+    dots = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in body)
+    data = log(REQUEST, entry("23:59:59.950000", "Recv header", HEAD + b"\r\n"))
+    data += f"23:59:59.960000 <= Recv data, {len(body)} bytes (0x0)\n0000: {dots}\n".encode()
+    assert [piece for _, _, piece in one(data).pieces] == [b'data: {"a": ".."}\n\ndata: ..\n\ndata: b\n\n']
+
+
+@pytest.mark.parametrize("time", ["", "16:46:54.244202 ", "16:46:54.244202 [0-0] "])
+def test_what_curl_says_is_no_record(time: str) -> None:
+    lines = ["*   Trying 127.0.0.1:80...", "> GET / HTTP/1.1", "< HTTP/1.1 200 OK", "{ [89 bytes data]"]
+    with pytest.raises(CannotImport, match="curl -v says, without the body"):
+        read("".join(f"{time}{line}\n" for line in lines).encode(), DAY)
+
+
+def test_trace_ids_are_passed_over() -> None:
+    data = log(REQUEST, entry("23:59:59.950000", "Recv header", HEAD + b"\r\n"))
+    assert one(data.replace(b"000 => ", b"000 [0-0] => ").replace(b"000 <= ", b"000 [0-0] <= ")).status == 200
+
+
 def test_midnight_is_no_step_back() -> None:
     data = log(
         REQUEST,
@@ -150,7 +189,7 @@ def test_a_request_body_and_https() -> None:
         b"hello\n",
         b"\x00\xff" * 99,
         REQUEST.replace("23:59:59.900000 ", "").encode(),
-        b"10:00:00.000000 => Send header, 18 bytes (0x12)\n0000: GET / HTTP/1.1\n0010: \n",
+        b"10:00:00.000000 => Send header, 19 bytes (0x13)\n0000: GET / HTTP/1.1\n0010: \n",
         b"10:00:00.000000 => Send header, 999999999999999 bytes (0x12)\n0000: 0d 0a\n",
         log(REQUEST, entry("23:59:59.9", "Recv header", b"HTTP/9\r\n\r\n")),
         log(
