@@ -115,7 +115,9 @@ async def http2(port: int, path: str, cell: str, slow: bool) -> Heard:
     heard = Heard()
     headers = {"x-cell": cell, "accept": "text/event-stream", "accept-encoding": "gzip"}
     try:
-        async with httpx.AsyncClient(http2=True, verify=False, timeout=PATIENCE) as client:
+        narrow = [(socket.SOL_SOCKET, socket.SO_RCVBUF, SIP)] if slow else None
+        transport = httpx.AsyncHTTPTransport(http2=True, verify=False, socket_options=narrow)
+        async with httpx.AsyncClient(transport=transport, timeout=PATIENCE) as client:
             heard.asked = time.monotonic_ns()
             async with client.stream("GET", f"https://localhost:{port}{path}", headers=headers) as response:
                 heard.headers = time.monotonic_ns()
@@ -126,7 +128,7 @@ async def http2(port: int, path: str, cell: str, slow: bool) -> Heard:
                     heard.times.append(time.monotonic_ns())
                     heard.pieces.append(data)
                     if slow and heard.times[-1] - heard.asked < SLOW_FOR * 1e9:
-                        await asyncio.sleep(0.04)
+                        await asyncio.sleep(0.08)
     except httpx.HTTPError as error:
         heard.error = repr(error)
     return heard
