@@ -81,11 +81,12 @@ def tell(stage: Stage, show: Show) -> list[Played]:
 
 def proved(stage: Stage, scene: Scene, show: Show) -> Played:
     """A scene, played again where the machine was too busy for anything to be proved by it."""
-    for _ in range(TRIES):
+    for again in (*[True] * (TRIES - 1), False):
         played = play(stage, scene, show)
         show.played(played)
-        if Verdict.INCONCLUSIVE not in played.verdicts:
+        if Verdict.INCONCLUSIVE not in played.verdicts or not again:
             break
+        show.say("Once more:", "yellow")
     return played
 
 
