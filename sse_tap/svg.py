@@ -63,6 +63,7 @@ SHAPES: dict[str, tuple[Rect, ...]] = {
 # Character -> corners of a polygon, in shares of a cell.
 POLYGONS: dict[str, tuple[tuple[float, float], ...]] = {
     "▼": ((0.0, 0.3), (1.0, 0.3), (0.5, 0.86)),
+    "▸": ((0.1, 0.32), (0.9, 0.5), (0.1, 0.68)),
     "◆": ((0.5, 0.22), (1.02, 0.5), (0.5, 0.78), (-0.02, 0.5)),
 }
 _WORDS = re.compile(r"\S+(?: \S+)*")
