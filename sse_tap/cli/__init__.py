@@ -106,7 +106,7 @@ def report(error: Exception) -> int:
     """Say on standard error, in one line, what is wrong; return the exit status."""
     line = explain(error)
     if line is None:
-        traceback.print_exception(error)
+        click.echo("".join(traceback.format_exception(error)), nl=False, err=True)
         return FAULT
     click.echo(visible(" ".join(line.split())), err=True)
     return USAGE
