@@ -190,7 +190,7 @@ class VerdictLines:
         except queue.Full:
             self._say(f"the judge is too busy: {plural(len(paths), 'trace')} without a verdict line")
 
-    def close(self, timeout: float = 5.0) -> None:
+    def close(self, timeout: float = 3.0) -> None:
         """Judge what is left and end the judge; waits `timeout` seconds at most."""
         for kin in self._kin.values():
             if kin.done:

@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from sse_tap.tap.spec import TapSpec
 
 CONNECT_TIMEOUT = 3.0
 """Seconds for an upstream to accept the connection that tells at the start whether it is there."""
+
+GRACE = 1.0
+"""Seconds that open connections have to end when the taps stop."""
 
 
 class StartFailed(Exception):
@@ -49,7 +52,26 @@ def run(job: Job) -> None:
     """
     if job.check_upstreams:
         check_upstreams(job.taps)
-    asyncio.run(_run(replace(job, taps=with_ports(job.taps))))
+    _run_to_end(_run(replace(job, taps=with_ports(job.taps))))
+
+
+def _run_to_end(work: Coroutine[None, None, None]) -> None:
+    """As asyncio.run, but for its patience: a connection that will not end does not keep the tap alive."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        loop.run_until_complete(_end_connections())
+        loop.set_exception_handler(lambda _loop, _context: None)
+        loop.close()
+
+
+async def _end_connections() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=GRACE)
 
 
 def with_ports(taps: Sequence[TapSpec]) -> list[TapSpec]:
@@ -92,6 +114,7 @@ async def _run(job: Job) -> None:
         runner = _master(job, log)
         _stop_on_signals(runner)
         await runner.run()
+        await runner.addons.get("proxyserver").servers.update([])  # nobody new while the rest ends
     finally:
         logging.getLogger().removeHandler(log)
 
