@@ -38,7 +38,7 @@ SAMPLES = ROOT / "recordings" / "samples"
 HELD = [str(SAMPLES / f"held-{tap}.sse.jsonl") for tap in ("origin", "edge")]
 
 # Options that README names and that are other programs'.
-FOREIGN = {"--cacert": "curl", "--mode": "mitmproxy"}
+FOREIGN = {"--cacert": "curl", "--connect-to": "curl", "--mode": "mitmproxy"}
 
 
 # --- reading Markdown -------------------------------------------------------------------------------------
