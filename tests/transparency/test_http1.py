@@ -46,7 +46,7 @@ def test_reads_and_the_pauses_between_them_are_kept(origin: Origin, taps: Taps) 
     outcome = run(exchange_named("live"), origin, lambda: connect(taps.address("plain")))
     pauses = outcome.client.pauses
     assert len(EVENTS) - 2 <= len(pauses) <= len(EVENTS) + 2  # a busy machine may join two
-    assert statistics.median(pauses) == pytest.approx(30, abs=12)
+    assert statistics.median(pauses) == pytest.approx(30, abs=25)
 
 
 @pytest.mark.parametrize("name", ["client aborts", "client leaves"])
