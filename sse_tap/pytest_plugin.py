@@ -9,6 +9,8 @@
         my_client(tap.url + "/chat/stream")
         [trace] = tap.traces(1)
         assert trace.end.reason == "complete"
+
+The options of `sse_replay` are those of `sse_tap.replay.Replay`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -91,7 +90,8 @@ def test_the_examples_in_the_docstring_run(pytester: pytest.Pytester) -> None:
     said = trace("edge", [(5, content("Hel")), (9, content("lo"))], url="https://x/chat/stream")
     path = pytester.path / "chat.sse.jsonl"
     path.write_bytes(b"".join(map(encode, records(said))))
-    example = textwrap.dedent((sse_tap.pytest_plugin.__doc__ or "").partition("\n\n")[2])
+    lines = (sse_tap.pytest_plugin.__doc__ or "").splitlines()
+    example = "\n".join(line.removeprefix("    ") for line in lines if line[:4] in ("", "    "))
     with Replay(path) as live:
         pytester.makepyfile(CLIENT + example.replace("http://127.0.0.1:8001", live.base_url))
         pytester.runpytest_subprocess("-p", "sse_tap.pytest_plugin").assert_outcomes(passed=2)

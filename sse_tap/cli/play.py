@@ -20,14 +20,15 @@ from sse_tap.cli.output import console, plain_terminal
 from sse_tap.cli.replay import pace_options
 from sse_tap.content import text_of
 from sse_tap.replay.compare import what
-from sse_tap.replay.match import urlsplit_target
 from sse_tap.replay.schedule import Actions, Piece, Stop, idle_capped, sped
 from sse_tap.text import ascii_only, duration, plural, shorten, visible
 from sse_tap.timing import Blocks, Kind, blocks_of, finish_of, start_of
 from sse_tap.trace import Trace
+from sse_tap.urls import target_of
 
 TICK_S = 0.1
 SILENCE_S = 0.5  # from here on a silence is counted on screen
+ENOUGH = ("q", "\x03", "\x04")
 STYLES = {
     Kind.CONTENT: "",
     Kind.EVENT: "cyan",
@@ -81,21 +82,22 @@ class Pace:
         self._read, self._now = read, now
         self._start = now()
 
-    def until(self, moment: float, tick: Callable[[float], None]) -> bool:
-        """Wait for a moment (s); `tick` is told how long it has been waited. False: the user has enough."""
+    def until(self, moment: float, status: Callable[[str], None]) -> bool:
+        """Wait for a moment (s), and tell `status` what for. False: the user has enough."""
         begin = self._now()
         while (left := self._start + moment - self._now()) > 0:
-            tick(self._now() - begin)
+            waited = self._now() - begin
+            status(f"… {waited:.1f} s of silence" if waited >= SILENCE_S else "")
             key = self._read(min(left, TICK_S))
-            if key in ("q", "\x03", "\x04"):
-                return False
             if key == " ":
+                status("paused: space goes on, q ends")
                 stopped = self._now()
-                while (key := self._read(TICK_S)) not in (" ", "q"):
+                while (key := self._read(TICK_S)) not in (" ", *ENOUGH):
                     pass
-                if key == "q":
-                    return False
-                self._start += self._now() - stopped
+                paused = self._now() - stopped
+                self._start, begin = self._start + paused, begin + paused
+            if key in ENOUGH:
+                return False
         return True
 
 
@@ -112,17 +114,18 @@ def scroll(trace: Trace, moments: Sequence[float], pace: Pace, out: Console) -> 
     say(opening(trace, out.width))
     with Live(console=out, transient=True, auto_refresh=False) as live:
 
-        def tick(waited: float) -> None:
+        def status(shown: str) -> None:
             if out.is_terminal:
-                shown = f"… {waited:.1f} s of silence" if waited >= SILENCE_S else ""
-                live.update(Text(shown, style="yellow"), refresh=True)
+                live.update(Text(ascii_only(shown) if plain else shown, style="yellow"), refresh=True)
 
         for index, moment in enumerate(moments[:-1]):
-            if not pace.until(moment, tick):
+            if not pace.until(moment, status):
                 return
             say(line(trace, blocks, index, out.width))
-        if not pace.until(moments[-1], tick):
+        if not pace.until(moments[-1], status):
             return
+    for problem in (*trace.problems, *blocks.problems):
+        say(Text(visible(problem), style="yellow"))
     say(closing(trace, blocks))
 
 
@@ -144,7 +147,7 @@ def text(trace: Trace, moments: Sequence[float], pace: Pace, out: Console) -> No
 def opening(trace: Trace, width: int) -> Text:
     """What was asked and answered."""
     request, response = trace.request, trace.response
-    asked = f"{request.method} {urlsplit_target(request.url)}" if request else "?"
+    asked = f"{request.method} {target_of(request.url)}" if request else "?"
     answer = f"{response.status} {trace.content_type}" if response else "no response"
     return Text(shorten(visible(f"{trace.tap}: {asked} → {answer}"), width), style="bold")
 
@@ -159,7 +162,7 @@ def line(trace: Trace, blocks: Blocks, index: int, width: int) -> Text:
     shown = (
         f"{t:9.3f}  {'+' + format((blocks.times[index] - before) / 1e9, '.3f'):>8}  {kind.name.lower():<8}"
     )
-    data = text_of(said[1]) or said[1] if kind == Kind.CONTENT else said[1]
+    data = text_of(said[1]) or said[1] if kind == Kind.CONTENT else said[1].removeprefix(" ")
     return Text(shorten(f"{shown}{visible(name + data)}", width), style=STYLES.get(kind, ""))
 
 
@@ -167,9 +170,11 @@ def closing(trace: Trace, blocks: Blocks) -> Text:
     """How it ended."""
     reason = trace.end.reason if trace.end else "the record stops here"
     took = duration(finish_of(trace) - start_of(trace))
-    good = reason == "complete"
+    tail = f", then {plural(blocks.tail, 'byte')} of one that is not whole" if blocks.tail else ""
+    good = reason == "complete" and not tail
     return Text(
-        visible(f"{reason} after {took}, {plural(len(blocks), 'block')}"), style="green" if good else "red"
+        visible(f"{reason} after {took}, {plural(len(blocks), 'block')}{tail}"),
+        style="green" if good else "red",
     )
 
 

@@ -107,8 +107,9 @@ def command(paths: Sequence[str], http1: bool, as_json: bool, **options: Any) ->
 
     A request is answered by the trace with its method and path; where there are several, by the one
     with its query and body, and equal ones take turns. Anything else gets a 404 that lists what there
-    is. A request with Last-Event-ID goes on after that event. At the end the drift is printed: how
-    late the writes were against the record.
+    is. A request with Last-Event-ID goes on after that event. Informational responses (1xx) are not
+    played: a trace holds no more of them than a note. At the end the drift is printed: how late the
+    writes were against the record.
     """
     out = Lines() if as_json else Text()
     server = build(load(paths), http2=not http1, **options)
@@ -149,11 +150,13 @@ class Text:
     def listening(self, server: Replay) -> None:
         """The address and what can be asked there."""
         click.echo(f"replaying on {server.base_url} (Ctrl-C ends it)\n{server.library.listing()}")
+        if server.certificate:
+            click.echo(f"clients must trust {visible(str(server.certificate))}")
 
     def served(self, served: Served) -> None:
         """One request that was answered."""
         answer = visible(served.source) if served.matched else "404: no trace answers it"
-        left = "" if served.finished else "  (the client left)"
+        left = "" if served.finished else f"  ({visible(served.error) or 'the client left'})"
         click.echo(f"{visible(served.method)} {visible(served.target)}  {answer}{left}")
 
     def drift(self, drift: Drift) -> None:
@@ -165,7 +168,9 @@ class Lines(Text):
     """The same as JSON lines."""
 
     def listening(self, server: Replay) -> None:
-        print_json({"type": "listening", "url": server.base_url, "streams": server.urls})
+        certificate = str(server.certificate) if server.certificate else None
+        where = {"url": server.base_url, "streams": server.urls, "certificate": certificate}
+        print_json({"type": "listening", **where})
 
     def served(self, served: Served) -> None:
         print_json(
@@ -176,6 +181,7 @@ class Lines(Text):
                 "trace": served.source,
                 "matched": served.matched,
                 "finished": served.finished,
+                "error": served.error,
             }
         )
 

@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 from rich.table import Table
@@ -19,13 +18,15 @@ from sse_tap.cli.output import console, print_json, rounded
 from sse_tap.exchange import Tap
 from sse_tap.recorder import Recorder
 from sse_tap.redact import REDACTED
-from sse_tap.replay.client import Outgoing, exchange, target_of
+from sse_tap.replay.client import Outgoing, authority_of, exchange
 from sse_tap.replay.compare import KINDS, Comparison, compare
 from sse_tap.replay.faults import duration
 from sse_tap.replay.http1 import HOP_BY_HOP
-from sse_tap.text import visible
+from sse_tap.text import shorten, visible
+from sse_tap.timing import decode_body
 from sse_tap.trace import Headers, Request, Trace
 from sse_tap.tracefile import read_trace
+from sse_tap.urls import split, target_of
 
 TAP = "send"
 ENVIRONMENT = "SSE_TAP_HEADER_"
@@ -141,7 +142,7 @@ def compose(
         for name, value in request.headers
         if name.lower() not in _OWN | given and not name.startswith(":")
     ]
-    if urlsplit(url).path in ("", "/") and not urlsplit(url).query:
+    if split(url).path in ("", "/") and not split(url).query:
         url = url.rstrip("/") + target_of(request.url)
     sent = (*((name, value) for name, value in kept if value != REDACTED), *headers)
     return Outgoing(request.method, url, sent, body)
@@ -170,15 +171,18 @@ def ask(outgoing: Outgoing, output: Path, kind: str, insecure: bool, http2: bool
     recorder = Recorder(
         output, lambda text: click.echo(visible(text), err=True), types=(*TYPES, kind), versions=_versions()
     )
-    parts = urlsplit(outgoing.url)
-    tap = Tap(TAP, "", f"send:{parts.scheme}://{parts.netloc.rpartition('@')[2]}", "wire")
+    scheme = split(outgoing.url).scheme
+    tap = Tap(TAP, "", f"send:{scheme}://{authority_of(outgoing.url)}", "wire")
     context = ssl.create_default_context()
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     try:
-        seen = recorder.connection(tap, parts.scheme)
+        seen = recorder.connection(tap, scheme)
         exchange(outgoing, seen, context=context, http2=http2, timeout=timeout)
+    except ssl.SSLCertVerificationError as error:
+        hint = "-k takes any certificate, SSL_CERT_FILE=ca.pem one of a private CA"
+        raise click.ClickException(visible(f"{outgoing.url}: {error.verify_message}; {hint}")) from None
     except OSError as error:
         why = getattr(error, "strerror", None) or error
         raise click.ClickException(visible(f"{outgoing.url}: {why}")) from None
@@ -217,7 +221,9 @@ def show(found: Comparison, answer: Trace, as_json: bool) -> None:
         )
         return
     out = console()
-    table = Table("", "recorded", "now", box=None, pad_edge=False, header_style="dim")
+    table = Table("", box=None, pad_edge=False, header_style="dim")
+    for title in ("recorded", "now"):
+        table.add_column(title, justify="right")
     for name, old, new in found.figures:
         table.add_row(name, _ms(old), _ms(new))
     out.print(table)
@@ -225,7 +231,16 @@ def show(found: Comparison, answer: Trace, as_json: bool) -> None:
         out.print(visible(f"{one.kind}: {one.text}"), style="red")
     if not found.differences:
         out.print("the same answer", style="green")
+    if answer.response and answer.response.status >= 400:
+        out.print(said(answer), style="yellow", soft_wrap=True)
     out.print(visible(f"recorded as {answer.source}"), style="dim", soft_wrap=True)
+
+
+def said(answer: Trace, most: int = 300) -> str:
+    """What an error page says: the beginning of its body on one line."""
+    return shorten(
+        visible(" ".join(decode_body(answer).data[: 4 * most].decode("utf-8", "replace").split())), most
+    )
 
 
 def _ms(value: float | None) -> str:

@@ -6,11 +6,11 @@ import base64
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlsplit
 
 from sse_tap.redact import REDACTED
 from sse_tap.text import visible
 from sse_tap.trace import Headers, Request, Trace, header_value
+from sse_tap.urls import split
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # curl makes these itself, or they belong to the recorded connection.
@@ -59,7 +59,7 @@ def _headers(request: Request) -> Iterator[str]:
 
 
 def _sent(request: Request) -> Headers:
-    host = urlsplit(request.url).netloc.rpartition("@")[2]
+    host = split(request.url).netloc.rpartition("@")[2]
     return tuple(
         (name, value)
         for name, value in request.headers

@@ -7,13 +7,14 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from sse_tap import __version__
 from sse_tap.sse import Event
 from sse_tap.text import when
 from sse_tap.timing import Blocks, blocks_of, finish_of, start_of
 from sse_tap.trace import Headers, Request, Response, Trace, header_value
+from sse_tap.urls import split
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -64,7 +65,7 @@ def _pairs(headers: Headers) -> list[dict[str, str]]:
 
 
 def _request(request: Request) -> dict[str, Any]:
-    query = parse_qsl(urlsplit(request.url).query, keep_blank_values=True)
+    query = parse_qsl(split(request.url).query, keep_blank_values=True)
     found: dict[str, Any] = {
         "method": request.method,
         "url": request.url,

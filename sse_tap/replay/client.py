@@ -6,6 +6,7 @@ socket: each `recv` is one read, stamped before anything else is done with it.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import time
@@ -13,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import h2.config
 import h2.connection
@@ -23,10 +23,12 @@ import h2.settings
 import h11
 
 from sse_tap.observe import How, Side
-from sse_tap.replay.http1 import raw
+from sse_tap.replay.http1 import raw, sendable
 from sse_tap.trace import Headers
+from sse_tap.urls import split, target_of
 
 _READ = 65536
+_TARGET = re.compile(r"[!-~]+")
 _WINDOW = 1 << 30  # never the reason for a pause
 
 
@@ -106,9 +108,11 @@ def exchange(
     `timeout`: seconds for all of it. Raises OSError where no connection comes about, ValueError for a
     URL that is none or a request that cannot be sent.
     """
-    parts = urlsplit(outgoing.url)
+    parts = split(outgoing.url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{outgoing.url} is no http:// or https:// URL")
+    if wrong := next(_unsendable(outgoing), ""):
+        raise ValueError(f"the request cannot be sent: {wrong}")
     until = time.monotonic() + timeout
     port = parts.port or (443 if parts.scheme == "https" else 80)
     sock = socket.create_connection((parts.hostname, port), timeout=min(timeout, 30))
@@ -120,6 +124,17 @@ def exchange(
         with sock, _ends(link):
             chosen = sock.selected_alpn_protocol() if isinstance(sock, ssl.SSLSocket) else None
             (_over_http2 if chosen == "h2" else _over_http1)(link, outgoing)
+
+
+def _unsendable(outgoing: Outgoing) -> Iterator[str]:
+    """What of the request is none, and might pass for more than one (RFC 9112, 11.2)."""
+    if not sendable(outgoing.method, ""):
+        yield f"its method is {outgoing.method!r}"
+    if not _TARGET.fullmatch(target_of(outgoing.url)):
+        yield f"its target is {target_of(outgoing.url)!r}"
+    yield from (
+        f"its header {name!r} is none" for name, value in outgoing.headers if not sendable(name, value)
+    )
 
 
 def _secured(sock: socket.socket, host: str, context: ssl.SSLContext | None, http2: bool) -> ssl.SSLSocket:
@@ -142,13 +157,7 @@ def _ends(link: Link) -> Iterator[None]:
 
 def authority_of(url: str) -> str:
     """Host and port as a Host header has them, without the user part."""
-    return urlsplit(url).netloc.rpartition("@")[2]
-
-
-def target_of(url: str) -> str:
-    """The request target in origin form."""
-    parts = urlsplit(url)
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return split(url).netloc.rpartition("@")[2]
 
 
 def _length(outgoing: Outgoing) -> Headers:

@@ -31,6 +31,11 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00\r\n]*")
 
 
+def sendable(name: str, value: str) -> bool:
+    """Whether this is a header field at all (RFC 9110, 5.1 and 5.5), and not two."""
+    return bool(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value))
+
+
 def end_to_end(headers: Headers) -> Headers:
     """The headers to send again: without those of the recorded connection, those the record does not
     hold (redacted), and those that are none (a trace may come from a stranger)."""
@@ -43,10 +48,7 @@ def end_to_end(headers: Headers) -> Headers:
     return tuple(
         (name, value.strip(" \t"))
         for name, value in headers
-        if name.lower() not in HOP_BY_HOP | named
-        and value != REDACTED
-        and _TOKEN.fullmatch(name)
-        and _VALUE.fullmatch(value)
+        if name.lower() not in HOP_BY_HOP | named and value != REDACTED and sendable(name, value)
     )
 
 

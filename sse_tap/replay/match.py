@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from sse_tap.correlate import group, request_key
 from sse_tap.redact import REDACTED
 from sse_tap.replay.schedule import resume_point
 from sse_tap.text import visible
 from sse_tap.trace import Trace
+from sse_tap.urls import split_target, target_of
 
 _LISTED = 100
 
@@ -26,15 +27,6 @@ class Ask:
     target: str
     body: bytes = b""
     last_event_id: str = ""
-
-
-def split_target(target: str) -> tuple[str, str]:
-    """(path, query) of a URL or request target; ("", "") where it is none."""
-    try:
-        parts = urlsplit("//host" + target if target.startswith("/") else target)
-    except ValueError:
-        return "", ""
-    return parts.path or "/", parts.query
 
 
 def same_query(recorded: str, asked: str) -> bool:
@@ -99,7 +91,7 @@ class Library:
     def listing(self) -> str:
         """What there is, a line each, for the 404 and the start-up message."""
         lines = [
-            f"  {visible(trace.request.method)} {visible(urlsplit_target(trace.request.url))}"
+            f"  {visible(trace.request.method)} {visible(target_of(trace.request.url))}"
             f"   ({visible(trace.tap)}, {visible(PurePath(trace.source).name)})"
             for trace in self.traces[:_LISTED]
             if trace.request is not None
@@ -110,12 +102,6 @@ class Library:
 
 def _url(trace: Trace) -> str:
     return trace.request.url if trace.request else ""
-
-
-def urlsplit_target(url: str) -> str:
-    """The request target (origin form) of a URL."""
-    path, query = split_target(url)
-    return f"{path}?{query}" if query else path
 
 
 def choose(traces: Sequence[Trace], tap: str | None, like: str) -> list[Trace]:

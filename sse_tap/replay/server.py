@@ -21,12 +21,13 @@ from sse_tap.replay.clock import Clock, Drift, LoopClock, fine_loop
 from sse_tap.replay.faults import parse_faults
 from sse_tap.replay.http1 import Http1
 from sse_tap.replay.http2 import PREFACE, Http2
-from sse_tap.replay.match import Ask, Library, choose, urlsplit_target
+from sse_tap.replay.match import Ask, Library, choose
 from sse_tap.replay.schedule import Action, Actions, Head, Pace, Piece, Stop, played, writes
 from sse_tap.replay.tls import self_signed, server_context
 from sse_tap.text import visible
 from sse_tap.trace import Trace
 from sse_tap.tracefile import find_traces, read_trace
+from sse_tap.urls import target_of
 
 FAULTS_HEADER = "sse-tap-faults"
 _GRACE_S = 2.0
@@ -36,13 +37,17 @@ type Send = Callable[[list[Action]], Awaitable[bool]]
 
 @dataclass(slots=True)
 class Served:
-    """One request: which trace answers it (`source`), if any does (else 404); `finished`: all was sent."""
+    """One request: which trace answers it (`source`), if any does (else 404); `finished`: all was sent.
+
+    `error`: why it was not, where that was not the client.
+    """
 
     method: str
     target: str
     source: str
     matched: bool
     finished: bool = False
+    error: str = ""
 
 
 class App:
@@ -54,6 +59,7 @@ class App:
         self.served: list[Served] = []
         self.on_served: Callable[[Served], None] = lambda served: None
         self.active = 0
+        self.stopping = False
         self._stamp = ((FAULTS_HEADER, ", ".join(faults)),) if faults else ()
 
     async def perform(self, ask: Ask, start: int, send: Send) -> None:
@@ -70,7 +76,12 @@ class App:
         try:
             await self._play(self._actions(trace, ask), start, send, timed)
             served.finished = True
+        except (ProtocolError, H2Error) as error:
+            served.error = f"the record cannot be sent: {error}"
+            raise
         finally:
+            if self.stopping and not served.finished:
+                served.error = "the server stopped"
             self.active -= 1
             self.on_served(served)
 
@@ -225,7 +236,7 @@ class Replay:
     def urls(self) -> list[str]:
         """The URLs of all streams, in the order of the traces."""
         requests = (trace.request for trace in self.library.traces)
-        return [self.base_url + urlsplit_target(request.url) for request in requests if request]
+        return [self.base_url + target_of(request.url) for request in requests if request]
 
     def __enter__(self) -> Replay:
         return self.start()
@@ -287,6 +298,7 @@ class Replay:
             for _ in range(3):  # asyncio stumbles over a connection it accepted before it closes
                 await asyncio.sleep(0)
             server.close()
+            self.app.stopping = True
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -45,3 +45,15 @@ def test_wrong_usage_is_one_line(file: Path, arguments: list[str]) -> None:
     result = CliRunner().invoke(main, ["export", str(file), *arguments])
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://[\x1b[31m]x/", "", "javascript:alert(1)", "http://h:99999999/"]
+)
+@pytest.mark.parametrize("name", sorted(HELP))
+def test_a_url_that_is_none_is_exported_as_it_is(tmp_path: Path, name: str, url: str) -> None:
+    path = tmp_path / "chat.sse.jsonl"
+    path.write_bytes(b"".join(map(encode, records(chat(url=url)))))
+    result = CliRunner().invoke(main, ["export", str(path), "--to", name])
+    assert result.exit_code == 0, result.output
+    assert result.stdout_bytes

@@ -97,3 +97,27 @@ def test_as_a_command(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         assert "\x1b" not in result.stdout
     assert CliRunner().invoke(main, ["play", str(tmp_path)]).exit_code == 2
+
+
+def test_a_stop_is_said_and_is_no_silence() -> None:
+    theatre = Theatre({0.35: " ", 60.35: " "})
+    said: list[str] = []
+    pace = Pace(theatre.read, theatre.now)
+    assert pace.until(1.0, said.append)
+    assert "paused: space goes on, q ends" in said
+    assert said[-1] in ("… 0.9 s of silence", "… 1.0 s of silence")
+
+
+def test_what_is_wrong_with_the_record_is_said() -> None:
+    gzip = (("content-type", "text/event-stream"), ("content-encoding", "gzip"))
+    out = Console(file=io.StringIO(), width=100)
+    for broken in (
+        trace("edge", [(1, b"no gzip")], headers=gzip, problems=["a line was stepped over"]),
+        trace("edge", [(1, b"data: a\n\ndata: b")]),
+    ):
+        scroll(broken, times(broken, 0, None), Pace(Theatre().read, Theatre().now), out)
+    assert isinstance(out.file, io.StringIO)
+    said = out.file.getvalue()
+    assert "a line was stepped over\n" in said
+    assert "gzip" in said
+    assert "complete after 1.0 ms, 1 block, then 7 bytes of one that is not whole" in said

@@ -66,6 +66,7 @@ def test_json_lines_and_once_over_tls(file: Path) -> None:
     with running(str(file), "--json", "--once", "--tls", "--fault", "coalesce=2") as process:
         where = json.loads(line(process))
         assert where["streams"] == [where["url"] + "/chat?m=1"]
+        assert Path(where["certificate"]).read_text().startswith("-----BEGIN CERTIFICATE-----")
         answer = httpx.get(where["streams"][0], verify=False)
         assert answer.headers["sse-tap-faults"] == "coalesce=2"
         out, _ = process.communicate(timeout=20)

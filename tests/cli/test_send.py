@@ -154,3 +154,32 @@ def test_what_cannot_be_sent_is_one_line(
     result = send(tmp_path, built, url, *arguments)
     assert result.exit_code == 2, result.output
     assert result.stderr.count("\n") == 1
+
+
+def test_what_an_error_page_says_is_shown(tmp_path: Path) -> None:
+    refused = trace(
+        "edge",
+        [(5, b'{"error":\n "no such\x1b[31m model"}')],
+        status=404,
+        url="https://x/chat?m=1",
+        headers=(("content-type", "application/json"),),
+    )
+    with Replay(refused) as server:
+        result = send(tmp_path, recorded(), server.base_url)
+    assert result.exit_code == 1
+    assert '{"error": "no such\\x1b[31m model"}\n' in result.stdout
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://h/a b\r\nx: y", "javascript:x"])
+def test_a_recorded_url_that_is_none_is_one_line_at_most(tmp_path: Path, url: str) -> None:
+    with Replay(recorded()) as server:
+        result = send(tmp_path, recorded(url=url), server.base_url)
+    assert result.exit_code in (1, 2)
+    assert result.stderr.count("\n") <= 1
+
+
+def test_an_untrusted_certificate_is_one_line_with_a_hint(tmp_path: Path) -> None:
+    with Replay(recorded(), tls=True) as server:
+        result = send(tmp_path, recorded(), server.base_url)
+    assert result.exit_code == 2
+    assert "self-signed certificate; -k takes any" in result.stderr

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sse_tap.replay import Replay
-from sse_tap.replay.client import Outgoing, authority_of, exchange, target_of
+from sse_tap.replay.client import Outgoing, authority_of, exchange
 from sse_tap.trace import Trace
 from tests.replay.talk import TWO, recorded
 
@@ -135,6 +135,20 @@ def test_a_server_that_speaks_no_http_is_an_end() -> None:
     assert witness.ends == [("server", "eof")]
 
 
-def test_parts_of_a_url() -> None:
+def test_the_authority_of_a_url() -> None:
     assert authority_of("https://me:pw@h:1/x") == "h:1"
-    assert (target_of("https://h"), target_of("https://h/a?b#c")) == ("/", "/a?b")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        Outgoing("GE T", ""),
+        Outgoing("GET", "", (("x", "a\r\nb: c"),)),
+        Outgoing("GET", "", (("x y", "a"),)),
+        Outgoing("GET", "", (("ü", "a"),)),
+    ],
+)
+@pytest.mark.parametrize("tls", [False, True])
+def test_two_requests_in_one_are_refused(sent: Outgoing, tls: bool) -> None:
+    with pytest.raises(ValueError, match="the request cannot be sent: its"):
+        ask(recorded(TWO), sent, {"tls": tls})

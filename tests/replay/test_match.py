@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sse_tap.replay.match import Ask, Library, choose, same_query, split_target
+from sse_tap.replay.match import Ask, Library, choose, same_query
 from sse_tap.trace import Trace
 from tests.build import event, trace
 
@@ -79,12 +79,6 @@ def test_redacted_values_stand_for_any() -> None:
     assert same_query("key=%5Bredacted%5D&m=1", "m=1&key=secret")
     assert not same_query("key=%5Bredacted%5D&m=1", "m=2&key=secret")
     assert not same_query("m=1", "m=1&m=1")
-
-
-def test_split_target() -> None:
-    assert split_target("/a/b?c=d?e") == ("/a/b", "c=d?e")
-    assert split_target("//a/b") == ("//a/b", "")
-    assert split_target("https://host:1") == ("/", "")
 
 
 def test_the_listing_shows_foreign_text_as_text() -> None:

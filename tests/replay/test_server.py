@@ -163,3 +163,17 @@ def test_the_example_in_the_docstring_runs(
     exec(example, names)
     assert names["answer"].content == event("a")
     assert capsys.readouterr().out.startswith("drift p50 ")
+
+
+def test_what_ended_an_answer_is_told() -> None:
+    long = recorded([(5, event("a")), (60_000, event("b"))], url="https://x/long")
+    with Replay([recorded(TWO, status=99999), long]) as server:
+        ask(server)
+        with socket.create_connection((server.host, server.port), timeout=5) as sock:
+            sock.sendall(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert sock.recv(99)
+            server.stop()
+    assert [served.error.partition(":")[0] for served in server.served] == [
+        "the record cannot be sent",
+        "the server stopped",
+    ]

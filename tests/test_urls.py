@@ -1,0 +1,41 @@
+"""URLs that are none are no error."""
+
+from __future__ import annotations
+
+import pytest
+
+from sse_tap.urls import split, split_target, target_of
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("https://h", "/"),
+        ("https://h/a?b#c", "/a?b"),
+        ("https://h?b", "/?b"),
+        ("http://[::1", "/"),
+        ("http://[\x1b[31m]x/a", "/"),
+        ("javascript:alert(1)", "/alert(1)"),
+        ("", "/"),
+    ],
+)
+def test_a_target_begins_with_a_slash(url: str, target: str) -> None:
+    assert target_of(url) == target
+
+
+@pytest.mark.parametrize(
+    ("target", "parts"),
+    [
+        ("/a?b=1", ("/a", "b=1")),
+        ("//x/a", ("//x/a", "")),
+        ("https://h/a?b", ("/a", "b")),
+        ("http://[", ("/", "")),
+        ("*", ("/*", "")),
+    ],
+)
+def test_a_target_in_origin_or_absolute_form(target: str, parts: tuple[str, str]) -> None:
+    assert split_target(target) == parts
+
+
+def test_what_is_no_url_has_no_parts() -> None:
+    assert not any(split("http://[::1"))
