@@ -2,11 +2,12 @@
 
     python benchmarks/parser.py [--events N] [--no-node]
 
-An OpenAI-style stream is fed in one-event chunks, as a live stream comes, and in 64 KiB reads. Each
-peer is driven as its own iterator drives it, without a network: httpx-sse by `EventSource.iter_sse`
-over text, sseclient-py by `SSEClient.events`, eventsource-parser by `createParser().feed` over text
-(`peers/eventsource.mjs`; fetched with npm into a temporary folder). Text is decoded within the time.
-Rounds alternate between the parsers and the best counts: other work on the machine only adds time.
+Streams in OpenAI's style (`data` alone) and in Anthropic's (`event` and `data`) are fed in one-event
+chunks, as a live stream comes, and in 64 KiB reads. Each peer is driven as its own iterator drives it,
+without a network: httpx-sse by `EventSource.iter_sse` over text, sseclient-py by `SSEClient.events`,
+eventsource-parser by `createParser().feed` over text (`peers/eventsource.mjs`; fetched with npm into a
+temporary folder). Text is decoded within the time. Rounds alternate between the parsers and the best
+counts: other work on the machine only adds time.
 """
 
 from __future__ import annotations
@@ -49,6 +50,19 @@ def openai_event(index: int) -> bytes:
         ],
     }
     return b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n"
+
+
+def anthropic_event(index: int) -> bytes:
+    """A text delta as Anthropic's reference shows it for a streamed message."""
+    delta = {
+        "type": "content_block_delta",
+        "index": 0,
+        "delta": {"type": "text_delta", "text": f" word{index}"},
+    }
+    return b"event: content_block_delta\ndata: " + json.dumps(delta).encode() + b"\n\n"
+
+
+STYLES: dict[str, Callable[[int], bytes]] = {"OpenAI": openai_event, "Anthropic": anthropic_event}
 
 
 def ours(chunks: Chunks) -> int:
@@ -154,24 +168,28 @@ def report(title: str, rates: dict[str, float]) -> None:
     print(f"  beside the fastest Python peer: x {rates['sse-tap'] / fastest:.2f}")
 
 
+def measure(title: str, chunks: Chunks, events: int, node: Node) -> None:
+    rates = python_rates(chunks, events)
+    if (rate := node.rate(chunks, events)) is not None:
+        rates[f"{PEER} (Node)"] = rate
+    report(title, rates)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--events", type=int, default=30_000)
     parser.add_argument("--no-node", action="store_true", help=f"leave {PEER} out")
     options = parser.parse_args()
-    singles = [openai_event(i) for i in range(options.events)]
-    body = b"".join(singles)
-    reads = [body[i : i + READ] for i in range(0, len(body), READ)]
-    print(
-        f"{options.events} events, {len(body) // options.events} bytes each; Python {sys.version.split()[0]}"
-    )
+    print(f"{options.events} events a stream; Python {sys.version.split()[0]}")
     with tempfile.TemporaryDirectory() as folder:
         node = Node(folder, not options.no_node)
-        for title, chunks in {"one event a chunk": singles, "64 KiB reads": reads}.items():
-            rates = python_rates(chunks, options.events)
-            if (rate := node.rate(chunks, options.events)) is not None:
-                rates[f"{PEER} (Node)"] = rate
-            report(title, rates)
+        for style, event in STYLES.items():
+            singles = [event(i) for i in range(options.events)]
+            body = b"".join(singles)
+            reads = [body[i : i + READ] for i in range(0, len(body), READ)]
+            size = f"{style}, {len(body) // options.events} bytes an event"
+            measure(f"{size}, one event a chunk", singles, options.events, node)
+            measure(f"{size}, 64 KiB reads", reads, options.events, node)
     if node.missing:
         print(f"\n{PEER} was left out: {node.missing}")
 

@@ -6,7 +6,7 @@ import base64
 import json
 import pickle
 import tracemalloc
-from copy import copy
+from copy import copy, deepcopy
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -202,6 +202,10 @@ def test_a_retry_that_was_cut_short_is_none() -> None:
     assert fed(b"retry: 1234567890\n", max_block=10)[0] == []
 
 
+def test_a_line_cut_short_to_look_like_a_retry_is_none() -> None:
+    assert fed(b"data: a\nretry: 1x\n\n", max_block=16)[0] == [Event("message", "a", "", 19, True)]
+
+
 def test_memory_stays_bounded_on_an_endless_line() -> None:
     parser = SSEParser(max_block=100_000)
     tracemalloc.start()
@@ -239,6 +243,61 @@ def test_blocks_are_frozen_and_show_compare_and_copy_alike_however_they_were_mad
     assert repr(slow) == "Event(event='message', data='a', id='', end=9, truncated=False)"
     assert slow == single == Event("message", "a", "", 9)
     assert fast == slow._replace(end=12)
-    assert pickle.loads(pickle.dumps(fast)) == copy(fast) == fast
     with pytest.raises(AttributeError):
         fast.data = "b"  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        fast.other = "b"
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_an_event_survives_pickle_and_copy(protocol: int) -> None:
+    event = fed(b"data: a\n\n" * 2)[0][1]
+    for other in (pickle.loads(pickle.dumps(event, protocol)), copy(event), deepcopy(event)):
+        assert type(other) is Event
+        assert other == event
+        assert hash(other) == hash(event)
+
+
+def test_an_event_is_made_of_its_fields_by_place_or_by_name() -> None:
+    made = Event("e", "d", "i", 7, True)
+    assert made == Event(event="e", data="d", id="i", end=7, truncated=True) == Event._make(made)
+    assert (made.event, made.data, made.id, made.end, made.truncated) == ("e", "d", "i", 7, True)
+    assert Event("e", "d", "i", 7).truncated is False
+    with pytest.raises(TypeError, match="missing"):
+        Event("e", "d")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected"):
+        Event("e", "d", "i", 7, other=1)  # type: ignore[call-arg]
+
+
+def test_what_is_read_alike_is_alike_whether_its_chunk_is_an_event_or_a_run() -> None:
+    """One plain event a chunk, whole events a chunk, long runs and cut ones go four different ways."""
+    events = [
+        b"data: a\n\n",
+        b"data: \xff\n\n",
+        b": hb\n\n",
+        b"id: 1\nevent: e\ndata: b\n\n",
+        b"data: c\n\n" * 200,
+    ]
+    for stream in (events, [event.replace(b"\n", b"\r\n") for event in events]):
+        data = b"".join(stream)
+        whole = fed(*bytewise(data))
+        assert fed(*stream) == fed(data) == whole
+        for size in (5, 7, 100, 1448):
+            assert fed(*(data[i : i + size] for i in range(0, len(data), size))) == whole
+
+
+@pytest.mark.parametrize(
+    "chunks", [[b"\n"], [b"data: a\n", b"\n"], [b"data: a\ndata", b": b\n\n"], [b"id: 2\n:", b"c\n\n"]]
+)
+def test_a_chunk_that_ends_in_mid_block_after_whole_ones(chunks: list[bytes]) -> None:
+    pieces = [b": hb\n\n", *chunks, b"data: z\n\n"]
+    assert fed(*pieces) == fed(*bytewise(b"".join(pieces)))
+
+
+def test_memory_stays_bounded_on_an_endless_event_of_short_chunks() -> None:
+    parser = SSEParser(max_block=64)
+    assert parser.feed(b"data: a\n\n") == [Event("message", "a", "", 9)]
+    for _ in range(100):
+        assert parser.feed(b"data: b") == []
+    assert len(parser.close()) == 64
+    assert [block[1] for block in parser.feed(b"\n\ndata: c\n\n")][1:] == ["c"]
