@@ -115,9 +115,9 @@ async def http2(port: int, path: str, cell: str, slow: bool) -> Heard:
     heard = Heard()
     headers = {"x-cell": cell, "accept": "text/event-stream", "accept-encoding": "gzip"}
     try:
-        narrow = [(socket.SOL_SOCKET, socket.SO_RCVBUF, SIP)] if slow else None
+        narrow = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * SIP)] if slow else None
         transport = httpx.AsyncHTTPTransport(http2=True, verify=False, socket_options=narrow)
-        async with httpx.AsyncClient(transport=transport, timeout=PATIENCE) as client:
+        async with asyncio.timeout(PATIENCE), httpx.AsyncClient(transport=transport) as client:
             heard.asked = time.monotonic_ns()
             async with client.stream("GET", f"https://localhost:{port}{path}", headers=headers) as response:
                 heard.headers = time.monotonic_ns()
@@ -129,6 +129,6 @@ async def http2(port: int, path: str, cell: str, slow: bool) -> Heard:
                     heard.pieces.append(data)
                     if slow and heard.times[-1] - heard.asked < SLOW_FOR * 1e9:
                         await asyncio.sleep(0.08)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, TimeoutError) as error:
         heard.error = repr(error)
     return heard
