@@ -33,7 +33,13 @@ def command(request: Request) -> str:
     """One command, a line for each of its parts, ended by a line end."""
     body = list(_body(request))
     pipe = f"printf %s {_encoded(request.body)} | base64 -d |\n" if "@-" in body else ""
-    parts = ["curl -sSN --globoff", *_how(request), *_headers(request), *body, f"--url {quote(request.url)}"]
+    parts = [
+        "curl -sSN --globoff --proto =http,https",
+        *_how(request),
+        *_headers(request),
+        *body,
+        f"--url {quote(request.url)}",
+    ]
     notes = "".join(f"# {note}\n" for note in _notes(request))
     return notes + pipe + " \\\n  ".join(parts) + "\n"
 
@@ -102,17 +108,23 @@ def _notes(request: Request) -> Iterator[str]:
 
 
 def quote(text: str) -> str:
-    """A shell word: plain or in single quotes; as $'…' where the terminal would obey a character of it."""
+    """A word for any POSIX shell: plain or in single quotes; printed where the terminal would obey a
+    character of it.
+
+    Not as $'…', which dash, Debian's sh, takes for a dollar and a quote: what follows \\' would be run.
+    """
     flat = text.replace("\n", "")
     if visible(flat) == flat:
         return shlex.quote(text)
-    return "$'" + "".join(map(_ansi_c, text)) + "'"
+    body = text.rstrip("\n")  # $() loses the line ends at the end
+    end = shlex.quote(text[len(body) :]) if len(body) < len(text) else ""
+    return f"\"$(printf '{''.join(map(_printed, body))}')\"{end}"
 
 
-def _ansi_c(char: str) -> str:
-    if char in "\\'":
-        return "\\" + char
-    if visible(char) == char:
+def _printed(char: str) -> str:
+    """A character as printf's format has it (POSIX, printf); octal escapes are of fixed length."""
+    if char == "%":
+        return "%%"
+    if char not in "\\'" and visible(char) == char:
         return char
-    # Octal escapes are of fixed length, which hexadecimal ones are not.
     return "".join(f"\\{byte:03o}" for byte in char.encode("utf-8", "replace"))

@@ -21,13 +21,16 @@ pytestmark = needs(shutil.which("curl") and shutil.which("bash"), "curl")
 PRINT = "#!/bin/sh\nfor word; do printf '%s\\0' \"$word\"; done\n"
 
 
-def words(command: str, tmp_path: Path, **environment: str) -> list[bytes]:
+SHELLS = [shell for shell in ("bash", "sh", "dash", "zsh") if shutil.which(shell)]
+
+
+def words(command: str, tmp_path: Path, shell: str = "sh", **environment: str) -> list[bytes]:
     """The arguments that curl would get."""
     fake = tmp_path / "curl"
     fake.write_text(PRINT)
     fake.chmod(0o755)
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", **environment}
-    done = subprocess.run(["bash", "-c", command], capture_output=True, check=True, env=env, cwd=tmp_path)
+    done = subprocess.run([shell, "-c", command], capture_output=True, check=True, env=env, cwd=tmp_path)
     return done.stdout.split(b"\0")[:-1]
 
 
@@ -36,7 +39,7 @@ def test_curl_gets_the_recorded_stream(tmp_path: Path) -> None:
     with Replay(built) as server:
         assert built.request
         command = write([built]).replace("https://chat.example", server.base_url)
-        answer = subprocess.run(["bash", "-c", command], capture_output=True, check=True, timeout=20)
+        answer = subprocess.run(["sh", "-c", command], capture_output=True, check=True, timeout=20)
     assert answer.stdout == built.chunks.body
     assert server.served[0].method == "POST"
 
@@ -47,7 +50,7 @@ def test_the_body_is_sent_byte_for_byte() -> None:
         built = trace("edge", [(5, b"data: found\n\n")], body=body)
         with Replay([other, built]) as server:
             command = write([built]).replace("https://chat.example", server.base_url)
-            answer = subprocess.run(["bash", "-c", command], capture_output=True, check=True, timeout=20)
+            answer = subprocess.run(["sh", "-c", command], capture_output=True, check=True, timeout=20)
         assert answer.stdout == b"data: found\n\n", body
 
 
@@ -62,20 +65,26 @@ def test_an_empty_header_is_sent_empty(tmp_path: Path) -> None:
     assert b"x-empty;" in words(write([trace("edge", [], request_headers=(("x-empty", ""),))]), tmp_path)
 
 
-def test_nothing_of_a_stranger_is_run_or_obeyed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shell", SHELLS)
+def test_nothing_of_a_stranger_is_run_or_obeyed(tmp_path: Path, shell: str) -> None:
     built = hostile()
     text = write([built])
     assert "\x1b" not in text
-    found = words(text, tmp_path)
+    found = words(text, tmp_path, shell)
     assert not (tmp_path / "pwned").exists()
     assert built.request
     assert built.request.url.encode() in found
     assert built.request.method.encode() in found
 
 
-@pytest.mark.parametrize("text", ["plain", "it's", "a\nb", EVIL, "\\'\x01'\\", "", "é\x85"])
-def test_a_quoted_word_is_that_word(text: str, tmp_path: Path) -> None:
-    assert words(f"curl {quote(text)}", tmp_path) == [text.encode()]
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    "text",
+    ["plain", "it's", "a\nb", EVIL, "\\'\x01'\\", "", "é\x85", "\x1b'; touch pwned; echo '%s %d\\n\n\n"],
+)
+def test_a_quoted_word_is_that_word(text: str, shell: str, tmp_path: Path) -> None:
+    assert words(f"curl {quote(text)}", tmp_path, shell) == [text.encode()]
+    assert not (tmp_path / "pwned").exists()
 
 
 def test_what_the_record_lacks_is_said() -> None:
