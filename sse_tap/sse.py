@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 MAX_BLOCK = 4 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
@@ -39,12 +39,20 @@ _SHORT = 1024
 _RETRY_DIGITS = 30
 
 
-class _EventFields(NamedTuple):
+class Event(NamedTuple):
+    """An event, complete with its blank line. `id` is the last event ID when it was dispatched.
+
+    `end`: bytes of the stream up to and including the block's last byte.
+    """
+
     event: str
     data: str
     id: str
     end: int
     truncated: bool = False
+
+
+_named = Event
 
 
 class _Plain(tuple[Any, ...]):
@@ -55,20 +63,19 @@ class _Plain(tuple[Any, ...]):
 
 class _CalledWithFields(type):
     def __call__(cls, *fields: Any, **named: Any) -> Any:
-        return _event(_EventFields(*fields, **named))
+        return _event(_named(*fields, **named))
 
 
-class Event(_Plain, _EventFields, metaclass=_CalledWithFields):
-    """An event, complete with its blank line. `id` is the last event ID when it was dispatched.
+# The same to everyone who uses it; but what makes one (`_event`) is C throughout.
+if not TYPE_CHECKING:  # pragma: no branch
 
-    `end`: bytes of the stream up to and including the block's last byte.
-    """
+    class Event(_Plain, Event, metaclass=_CalledWithFields):
+        __slots__ = ()
+        __doc__ = Event.__doc__
+        __new__ = tuple.__new__
 
-    __slots__ = ()
-    __new__ = tuple.__new__  # type: ignore[assignment]  # callers meet the metaclass
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Event, tuple(self)
+        def __reduce__(self):
+            return Event, tuple(self)
 
 
 # Events are made a million at a time, and by this, from a tuple of their five fields, in the least time:
@@ -321,7 +328,7 @@ class SSEParser:
 
 
 def _values[Text: (str, bytes)](run: Text, seam: Text) -> list[Text]:
-    """What stands between the seams of a run; its first `data: ` and its last blank line are halves of one."""
+    """What stands between the seams of a run, without the halves of a seam at its two ends."""
     # From the right, because values hold fewer characters like the seam's first than like its last.
     values = run.rsplit(seam)
     values[0] = values[0][len(_DATA) :]
