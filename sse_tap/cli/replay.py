@@ -59,7 +59,7 @@ def pace_options[F: Callable[..., Any]](function: F) -> F:
     """`--speed` and `--idle-cap` (seconds), as parameters of those names."""
     speed = click.option(
         "--speed",
-        type=click.FloatRange(0, 1e9),
+        type=click.FloatRange(0),
         default=1.0,
         metavar="X",
         help="2 is twice as fast, 0 at once [default: 1].",
@@ -150,7 +150,7 @@ class Text:
     def listening(self, server: Replay) -> None:
         """The address and what can be asked there."""
         click.echo(f"replaying on {server.base_url} (Ctrl-C ends it)\n{server.library.listing()}")
-        if server.certificate:
+        if server.self_signed:
             click.echo(f"clients must trust {visible(str(server.certificate))}")
 
     def served(self, served: Served) -> None:

@@ -58,8 +58,8 @@ def _time(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 
 @click.command(
     epilog=examples(
-        "sse-tap send chat.sse.jsonl http://localhost:8001 -H 'Authorization: Bearer …'",
-        "sse-tap send chat.sse.jsonl https://localhost/chat/stream -k --ignore text --ignore blocks",
+        "sse-tap send chat.sse.jsonl http://localhost:8001 -H 'X-Api-Key: …'",
+        "sse-tap send chat.sse.jsonl https://localhost/chat -k --ignore text",
     )
 )
 @trace_argument()

@@ -86,5 +86,7 @@ class Drift:
         return 0.0
 
     def __str__(self) -> str:
+        if not self.count:
+            return "drift: nothing was sent that had a time to keep"
         p50, p99, most = self.quantile(0.5), self.quantile(0.99), self.max_ns / 1e6
         return f"drift p50 {p50:.2f} ms, p99 {p99:.2f} ms, max {most:.2f} ms over {self.count} writes"

@@ -23,6 +23,7 @@ type How = Literal["complete", "cut", "reset"]
 HOW: dict[str, How] = {"complete": "complete", "upstream-reset": "reset"}
 
 MS = 1_000_000
+_LATEST = 1 << 62  # ns; the end of all times, however slowly they are played
 LOOP_PERIOD_NS = MS  # the least, so that a looped stream without duration does not spin
 
 
@@ -173,7 +174,7 @@ def at[A: Action](action: A, t: int, read: int | None = None) -> A:
 def sped(actions: Actions, factor: float) -> Actions:
     """`factor` times as fast; 0 is all at once."""
     for action in actions:
-        yield at(action, round(action.t / factor) if factor else 0)
+        yield at(action, round(min(action.t / factor, _LATEST)) if factor else 0)
 
 
 def idle_capped(actions: Actions, limit: int) -> Actions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import threading
 import time
@@ -151,8 +152,8 @@ class Replay:
     `idle_cap`: no silence longer than so many seconds. `loop`: the body again and again. `once`: each
     trace answers one request. `tap` / `like`: whose record is played where several taps saw the same
     streams ("origin": the most upstream one, "client": the most downstream one). `faults` and `seed`:
-    see `sse_tap.replay.faults`. `tls`: with `certificate` and `key` (PEM files) or a new self-signed
-    certificate, whose path is then `server.certificate`.
+    see `sse_tap.replay.faults`. `tls`: with `certificate` and `key` (PEM files) or a new certificate of
+    its own (`server.self_signed`), whose path is then `server.certificate`.
 
     `done` is set when `once` has served all. `on_served` is called from the server's thread. A client in
     the same process shares Python's lock with it: where times matter, let it run in another.
@@ -195,6 +196,7 @@ class Replay:
         self.on_served: Callable[[Served], None] = lambda served: None
         self.certificate = Path(certificate) if certificate else None
         self._key = Path(key) if key else self.certificate
+        self.self_signed = False
         self._tls, self._http2 = tls or certificate is not None, http2
         self._stop: Callable[[], object] = lambda: None
         self._thread: threading.Thread | None = None
@@ -289,7 +291,7 @@ class Replay:
 
         self.app.on_served = self._note
         context = self._context(scratch) if self._tls else None
-        server = await asyncio.start_server(connected, self.host, self.port, ssl=context)
+        server = await self._listen(connected, context)
         self.port = server.sockets[0].getsockname()[1]
         report(None)
         try:
@@ -308,6 +310,18 @@ class Replay:
             with suppress(TimeoutError):  # what is being closed shall be, before its loop is
                 await asyncio.wait_for(server.wait_closed(), _GRACE_S)
 
+    async def _listen(
+        self,
+        connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None],
+        tls: ssl.SSLContext | None,
+    ) -> asyncio.Server:
+        try:
+            return await asyncio.start_server(connected, self.host, self.port, ssl=tls)
+        except OSError as error:
+            # asyncio has texts of its own; those of name resolution have negative numbers.
+            why = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
+            raise OSError(error.errno, f"cannot listen on {self.host}:{self.port}: {why}") from None
+
     def _note(self, served: Served) -> None:
         self.on_served(served)
         if self.library.done and not self.app.active:
@@ -316,6 +330,7 @@ class Replay:
     def _context(self, scratch: Path) -> ssl.SSLContext:
         if self.certificate is None or self._key is None:
             self.certificate, self._key = self_signed(scratch, self.host)
+            self.self_signed = True
         return server_context(self.certificate, self._key, http2=self._http2)
 
 

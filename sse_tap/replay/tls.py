@@ -16,9 +16,14 @@ _DAYS = 7
 
 
 def server_context(certificate: Path, key: Path, *, http2: bool) -> ssl.SSLContext:
-    """TLS for the replay server. Raises OSError or ssl.SSLError where the files do not serve."""
+    """TLS for the replay server. Raises OSError where the files do not serve."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    try:
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        both = f"{certificate} and {key}" if key != certificate else f"{certificate}"
+        why = error.reason or "no certificate in PEM"
+        raise OSError(f"cannot serve TLS with {both}: {why}") from None
     context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
     return context
 

@@ -95,6 +95,9 @@ def test_what_was_not_found_is_said(file: Path) -> None:
         (["--tap", "nginx"], "there are edge"),
         (["--port", "70000"], "--port"),
         (["--cert", "nowhere.pem"], "No such file"),
+        (["--cert", __file__], f"cannot serve TLS with {__file__}: "),
+        (["--host", "192.0.2.1"], "cannot listen on 192.0.2.1:0: "),
+        (["--host", "nowhere.invalid"], "cannot listen on nowhere.invalid:0: "),
     ],
 )
 def test_wrong_usage_is_one_line(file: Path, arguments: list[str], said: str) -> None:

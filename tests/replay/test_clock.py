@@ -22,6 +22,7 @@ def test_quantiles_of_lateness() -> None:
 def test_nothing_measured_is_zero_and_early_is_not_late() -> None:
     drift = Drift()
     assert drift.quantile(0.99) == 0
+    assert str(drift) == "drift: nothing was sent that had a time to keep"
     drift.add(-5)
     assert drift.max_ns == 0
 

@@ -17,6 +17,7 @@ from sse_tap.replay.schedule import (
     actions_of,
     played,
     resume_point,
+    sped,
     writes,
 )
 from sse_tap.trace import Trace, Trailers
@@ -118,6 +119,11 @@ def test_a_body_that_its_close_delimited_says_so() -> None:
         next(actions_of(trace("edge", THREE, headers=headers, http_version=version))).until_close  # type: ignore[union-attr]
         for headers, version in ((SSE, "HTTP/1.1"), (CHUNKED, "HTTP/1.1"), (SSE, "HTTP/2.0"))
     ] == [True, False, False]
+
+
+def test_no_speed_is_too_slow() -> None:
+    actions = list(sped(iter([Piece(MS, 1, b"")]), 1e-320))
+    assert actions[0].t == 1 << 62
 
 
 def test_speed() -> None:
