@@ -3,6 +3,7 @@
     python benchmarks/replay.py                  # the round trip over HTTP/1.1, TLS and HTTP/2; load
     python benchmarks/replay.py --aimock FOLDER  # @copilotkit/aimock, installed there by npm, beside it
 
+Where others keep the machine busy, `chrt -f 10 python benchmarks/replay.py` (as root) shows what is our own.
 Each answer is read by a client in a process of its own that stamps every read. Limit (issue: replay):
 gaps within 2 ms of the record at p99 on a quiet machine.
 """

@@ -319,7 +319,8 @@ class Replay:
             return await asyncio.start_server(connected, self.host, self.port, ssl=tls)
         except OSError as error:
             # asyncio has texts of its own; those of name resolution have negative numbers.
-            why = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
+            named = error.errno is not None and error.errno > 0
+            why = os.strerror(error.errno or 0) if named else error.strerror or str(error)
             raise OSError(error.errno, f"cannot listen on {self.host}:{self.port}: {why}") from None
 
     def _note(self, served: Served) -> None:
