@@ -568,7 +568,7 @@ def _held(m: Measured) -> tuple[Verdict, str] | None:
     if proven(survey.merged, blocks, m.limit, lag, busy=busy):
         return Verdict.COALESCES, ""
     if proven(held, blocks, m.limit, lag, busy=busy):
-        often_merged = survey.merged.blocks >= SHARE * blocks
+        often_merged = survey.merged.blocks >= min(SHARE * blocks, MOST * held.blocks)
         return (Verdict.COALESCES if often_merged else Verdict.DELAYS), ""
     if proven(survey.slow, blocks, m.limit, lag, busy=busy):
         return Verdict.SLOW_CLIENT, "the client did not take the bytes"
