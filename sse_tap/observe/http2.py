@@ -350,7 +350,7 @@ class _Windows:
             self._streams[stream] += by
 
     def sent(self, stream: int, size: int) -> int:
-        """`size` bytes came from the server: those the client has not let go on for, where it was waited for."""
+        """`size` bytes came from the server; how many the client has not taken, where it was waited for."""
         self._connection -= size
         if stream not in self._streams:
             return 0
