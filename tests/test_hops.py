@@ -472,7 +472,7 @@ def test_short_of_processors_is_who_runs_late_for_a_share_of_the_stream() -> Non
 
 
 def test_a_hop_that_held_nothing_but_one_group_coalesces() -> None:
-    """Caddy with response_buffers of 64 KiB, events of 40 KB: the first waits for the second, then all pass."""
+    """Caddy, response_buffers 64 KiB, events of 40 KB: the first waits for the second, then all pass."""
     sent = [(100 * i + (0.1 if i == 1 else 0), event(f"event {i}")) for i in range(1, 31)]
     came = [(200.5, sent[0][1]), (200.5, sent[1][1]), *late(sent[2:], 0.3)]
     found = hop(sent, came)
