@@ -224,7 +224,7 @@ def _start_program(name: str, placed: Sequence[tuple[HopSpec, Site]], folder: Pa
 
 async def _stream(wanted: Sequence[Cell], entries: dict[str, int], progress: Progress) -> dict[str, Heard]:
     """As many cells at once as the machine bears without disturbing each other."""
-    room = asyncio.Condition()
+    room, door = asyncio.Condition(), asyncio.Lock()
     used = done = 0
     heard: dict[str, Heard] = {}
 
@@ -233,6 +233,8 @@ async def _stream(wanted: Sequence[Cell], entries: dict[str, int], progress: Pro
         async with room:
             await room.wait_for(lambda: used + cell.pattern.weight <= BUSY)
             used += cell.pattern.weight
+        async with door:  # one after the other: requests that come all at once wait for each other
+            await asyncio.sleep(0.05)
         try:
             heard[cell.id] = await _ask(cell, entries[cell.hop.name])
         finally:
