@@ -11,6 +11,14 @@ type How = Literal["eof", "reset", "timeout", "stopped"]
 type Facts = list[tuple[int, Fact]]
 
 
+def header_text(raw: bytes) -> str:
+    """Text of a header: UTF-8 where it is valid, else Latin-1 (RFC 9110, 5.5 leaves it open)."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
 class Observer(Protocol):
     """What both HTTP/1 and HTTP/2 observers offer; times are absolute monotonic ns. Never raises."""
 

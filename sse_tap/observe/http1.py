@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import h11
 
-from sse_tap.observe import Facts, How, Side
+from sse_tap.observe import Facts, How, Side, header_text
 from sse_tap.observe.facts import (
     BodyChunks,
     Ended,
@@ -201,7 +201,7 @@ def _trailer_fields(text: bytes) -> Iterator[tuple[str, str]]:
     for line in text.splitlines():
         name, colon, value = line.partition(b":")
         if colon:
-            yield _text(name.strip()), _text(value.strip())
+            yield header_text(name.strip()), header_text(value.strip())
 
 
 type Body = NoBody | SizedBody | UntilClose | ChunkedBody
@@ -233,16 +233,8 @@ def _is_chunked(headers: Headers) -> bool:
 # --- heads --------------------------------------------------------------------------------------
 
 
-def _text(raw: bytes) -> str:
-    """Header text: UTF-8 where it is valid, else Latin-1 (RFC 9110, 5.5 leaves it open)."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
-
-
 def _fields(headers: h11._headers.Headers) -> Headers:
-    return tuple((_text(bytes(name)), _text(bytes(value))) for name, value in headers.raw_items())
+    return tuple((header_text(bytes(name)), header_text(bytes(value))) for name, value in headers.raw_items())
 
 
 def parse_request(head: bytes) -> tuple[str, str, str, Headers]:
@@ -256,7 +248,7 @@ def parse_request(head: bytes) -> tuple[str, str, str, Headers]:
     if not isinstance(event, h11.Request):
         raise LostPlace("a request head was expected")
     version = f"HTTP/{event.http_version.decode()}"
-    return _text(event.method), _text(event.target), version, _fields(event.headers)
+    return header_text(event.method), header_text(event.target), version, _fields(event.headers)
 
 
 def parse_response(head: bytes) -> tuple[int, str, Headers]:

@@ -30,7 +30,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from sse_tap.observe import Facts, How, Side
+from sse_tap.observe import Facts, How, Side, header_text
 from sse_tap.observe.facts import (
     BodyChunks,
     Ended,
@@ -125,14 +125,6 @@ type _Event = _Fields | _DataEnd | RstStreamFrame | GoAwayFrame | SettingsFrame 
 
 
 # --- bytes to frames ----------------------------------------------------------------------------
-
-
-def _text(raw: bytes) -> str:
-    """Header text: UTF-8 where it is valid, else Latin-1 (RFC 9110, 5.5 leaves it open)."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
 
 
 def _frame_header(data: bytes, pos: int) -> tuple[int, int, int, int]:
@@ -299,7 +291,7 @@ class _Direction:
             raise LostPlace(f"a field block is longer than {MAX_BLOCK} bytes")
         if not complete:
             return
-        fields = [(_text(name), _text(value)) for name, value in self._decoded()]
+        fields = [(header_text(name), header_text(value)) for name, value in self._decoded()]
         opening, self._opening = self._opening, None
         if isinstance(opening, HeadersFrame):
             pseudo = {name: value for name, value in fields if name.startswith(":")}

@@ -10,6 +10,7 @@ from typing import Any
 from mitmproxy import ctx, http
 from mitmproxy.connection import ConnectionState
 
+from sse_tap.observe import header_text
 from sse_tap.observe.facts import (
     BodyChunks,
     Ended,
@@ -30,14 +31,7 @@ KEPT = 1 << 20
 def fields(headers: http.Headers | None) -> Headers:
     """mitmproxy's header fields as ours, order and case kept."""
     raw = headers.fields if headers is not None else ()
-    return tuple((_text(name), _text(value)) for name, value in raw)
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
+    return tuple((header_text(name), header_text(value)) for name, value in raw)
 
 
 def request_head(t: int, request: http.Request) -> RequestHead:

@@ -892,7 +892,7 @@ def test_a_fault_of_its_own_is_no_exception_either(monkeypatch: pytest.MonkeyPat
     def faulty(_raw: bytes) -> str:
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr(http2, "_text", faulty)
+    monkeypatch.setattr(http2, "header_text", faulty)
     facts = observe(asked().said)
     assert facts == [(0, Remark(3, "observer-stopped", "a frame could not be read (RuntimeError)"))]
 
