@@ -83,7 +83,11 @@ def wait_for_trace(folder: Path) -> Path:
 
 def demonstrates() -> None:
     """The demo runs without the development tools: with a relay where there is no Caddy."""
-    said = run("sse-tap", "demo")
+    try:
+        said = run("sse-tap", "demo")
+    except AssertionError as busy:  # the machine may have been, for a second: then the story is another one
+        print(busy)
+        said = run("sse-tap", "demo")
     assert "[DONE]" in said, said
     assert "coalesces  whole-response" in said, said
 
