@@ -74,7 +74,7 @@ def test_the_demo_tells_the_whole_story_in_seconds_and_leaves_nothing(places: di
     child = start(places)
     out, err = child.communicate(timeout=60)
     assert (child.returncode, err) == (0, ""), out
-    assert time.monotonic() - started < (15 if "inconclusive" not in out else 40)
+    assert time.monotonic() - started < 45  # 9 s on a quiet machine; a busy one may play an act again
     assert re.search(r"client → edge tap → Caddy \d[\d.]+ → origin tap → origin", out)
     assert "1 2 3 4 5 6 7 8 9 10  [DONE]" in out
     assert "◦ ◦ ◦ A stream is only as live as its slowest hop." in out
