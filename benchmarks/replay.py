@@ -27,6 +27,7 @@ from sse_tap.observe import How, Side
 from sse_tap.observe.facts import BodyChunks
 from sse_tap.observe.http1 import Http1Observer
 from sse_tap.observe.http2 import PREFACE, Http2Observer
+from sse_tap.ports import free_port
 from sse_tap.replay import Replay
 from sse_tap.replay.client import Outgoing, exchange
 from sse_tap.sse import Event, SSEParser
@@ -182,13 +183,6 @@ def compare(name: str, old: Trace, pieces: Sequence[tuple[int, bytes]]) -> None:
     times = list(events_of(pieces))
     more = f"{same} of {len(sent)} chunks the same, {len(pieces)} came; {len(times)} events"
     row(name, errors(old.chunks.times, times), more)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens at."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def wait_for(port: int, seconds: float = 20.0) -> None:

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from sse_tap.ports import free_port
 from sse_tap.trace import Trace
 from sse_tap.tracefile import find_traces, read_trace
 
@@ -106,11 +107,6 @@ def delays(port: int) -> list[float]:
             if data.endswith(END):
                 break
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

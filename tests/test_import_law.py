@@ -27,7 +27,18 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 NOT_CORE = frozenset(
     {
         *("_startup", "__init__", "__main__", "cli", "demo", "exchange", "exporting", "importing", "live"),
-        *("play", "probe", "pytest_plugin", "recorder", "replay", "tap", "timeline", "tracefile", "verdicts"),
+        *(
+            "play",
+            "ports",
+            "probe",
+            "pytest_plugin",
+            "recorder",
+            "replay",
+            "tap",
+            "timeline",
+            "tracefile",
+            "verdicts",
+        ),
         "writer",
     }
 )

@@ -18,14 +18,6 @@ class ProcessError(RuntimeError):
     """A child that did not come up; the text ends with what it said."""
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Child:
     """A program in a process group of its own (the terminal's ^C is ours to handle), output to `log`.
 

@@ -11,9 +11,9 @@ from typing import Self
 from sse_tap.demo.caddy import Caddy, find_caddy, version_of
 from sse_tap.demo.origin import Origin
 from sse_tap.demo.passthrough import PassThrough
-from sse_tap.demo.process import free_port
 from sse_tap.demo.taps import Taps
 from sse_tap.hops import Verdict
+from sse_tap.ports import free_port
 
 KIB = 1024
 

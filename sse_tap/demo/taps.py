@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sse_tap.demo.process import Child, free_port
+from sse_tap.demo.process import Child
+from sse_tap.ports import free_port
 from sse_tap.trace import Trace
 from sse_tap.tracefile import SUFFIX, TraceError, read_trace
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from mitmproxy import addons, ctx, exceptions, master, options
 from mitmproxy.addons.script import ScriptLoader
 
+from sse_tap.ports import free_port
 from sse_tap.recorder import Listener, Seams
 from sse_tap.tap.addon import SSETap
 from sse_tap.tap.spec import TapSpec
@@ -80,11 +81,8 @@ def with_ports(taps: Sequence[TapSpec]) -> list[TapSpec]:
 
 
 def _free_port(host: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.socket(family) as probe:
-            probe.bind((host, 0))
-            return int(probe.getsockname()[1])
+        return free_port(host)
     except OSError:
         return 0  # mitmproxy will say what is wrong with this host
 

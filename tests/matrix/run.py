@@ -6,20 +6,20 @@ import asyncio
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sse_tap.demo.process import Child
+from sse_tap.ports import free_port
 from sse_tap.report import Judged, report_on
 from sse_tap.timing import Seen
 from sse_tap.trace import Trace, header_value
@@ -108,7 +108,7 @@ def run(
     hops = list({cell.hop.name: cell.hop for cell in wanted}.values())
     log, recordings = folder / "origin.log", folder / "recordings"
     with ExitStack() as stack:
-        [origin] = free_ports(1)
+        origin = free_port()
         command = [sys.executable, "-m", "tests.matrix.origin", str(origin), str(log)]
         env = os.environ | {"PYTHONPATH": str(ROOT)}
         stack.enter_context(Child(command, folder / "origin.err", [origin], env=env))
@@ -171,7 +171,7 @@ def start(
     Returns the port for the client by hop name, and the hop's name by the name of either tap.
     """
     wanted = [(hop.name, side) for hop in hops for side in (UP, "hop", DOWN)]
-    ports = dict(zip(wanted, free_ports(len(wanted)), strict=True))
+    ports = {key: free_port() for key in wanted}
     command = [sys.executable, "-m", "sse_tap", "record", "--no-check", "-o", str(folder / "recordings")]
     command += ["--set", f"confdir={folder / 'mitmproxy'}"]
     names: dict[str, str] = {}
@@ -193,17 +193,6 @@ def start(
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     stack.enter_context(Child(command, folder / "taps.log", listening, env=env))
     return {hop.name: ports[hop.name, DOWN] for hop in hops}, names
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nothing listens on, below those that clients' connections are given."""
-    chance, found = random.Random(), set[int]()
-    while len(found) < count:
-        port = chance.randrange(12_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.add(port)
-    return list(found)
 
 
 def _start_program(name: str, placed: Sequence[tuple[HopSpec, Site]], folder: Path, stack: ExitStack) -> None:

@@ -17,6 +17,7 @@ import pytest
 from mitmproxy import exceptions
 from mitmproxy.test import taddons, tflow, tutils
 
+from sse_tap.ports import free_port
 from sse_tap.tap.replay_addon import SSEReplay
 from sse_tap.tracefile import encode, find_traces, read_trace
 from tests.build import SSE, event, records, trace
@@ -109,12 +110,6 @@ def real_upstream() -> Iterator[int]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextmanager

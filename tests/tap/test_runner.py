@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sse_tap.demo.process import free_port
+from sse_tap.ports import free_port
 from sse_tap.tap.runner import Job, StartFailed, check_upstreams, plain, run, with_ports
 from sse_tap.tap.spec import parse_tap
 

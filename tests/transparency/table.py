@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sse_tap.demo.caddy import find_caddy
-from sse_tap.demo.process import Child, free_port
+from sse_tap.demo.process import Child
+from sse_tap.ports import free_port
 from tests.transparency import peers
 from tests.transparency.certificates import Certificates
 from tests.transparency.clients import curl

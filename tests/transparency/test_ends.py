@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sse_tap.demo.process import free_port
+from sse_tap.ports import free_port
 from sse_tap.trace import End, Trace
 from tests.transparency.exchanges import CHUNKED, EVENTS, HTTP1, chunk, get
 from tests.transparency.frames import SSE, Voice, answer, ask, begin, data

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sse_tap.demo.process import free_port
+from sse_tap.ports import free_port
 from sse_tap.trace import Trace
 from tests.needs import needs
 from tests.transparency.certificates import Certificates
