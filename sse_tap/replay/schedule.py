@@ -125,11 +125,18 @@ def bodiless(method: str, status: int) -> bool:
 
 
 def _until_close(trace: Trace) -> bool:
-    assert trace.response is not None
-    framed = any(
-        header_value(trace.response.headers, name) for name in ("content-length", "transfer-encoding")
-    )
-    return trace.response.http_version.startswith("HTTP/1") and not framed
+    """Whether the connection's end delimited the body: no header frames it, and the record tells of the end.
+
+    A record that does neither was written by hand, or made from a format that leaves framing out.
+    """
+    response = trace.response
+    assert response is not None
+    if any(header_value(response.headers, name) for name in ("content-length", "transfer-encoding")):
+        return False
+    if response.http_version != "HTTP/1.1":
+        return response.http_version == "HTTP/1.0"
+    closed = trace.end is not None and trace.end.upstream_closed_t is not None
+    return closed or "close" in (header_value(response.headers, "connection") or "").lower()
 
 
 def how_it_ended(trace: Trace) -> How:

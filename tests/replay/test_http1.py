@@ -66,10 +66,18 @@ def test_content_length_is_kept_where_it_is_true() -> None:
 
 
 def test_a_close_delimited_body_is_sent_as_one() -> None:
-    with Replay(recorded(TWO, headers=SSE)) as server:
+    with Replay(recorded(TWO, headers=SSE, http_version="HTTP/1.0")) as server:
         answer = ask(server, b"GET /chat HTTP/1.1\r\nHost: x\r\n\r\n")
     assert b"ransfer-" not in answer
     assert body_of(answer) == b"".join(data for _, data in TWO)
+
+
+def test_a_record_without_any_framing_is_sent_in_its_chunks() -> None:
+    """Written by hand, the type may be all that the headers say."""
+    with Replay(recorded(TWO, headers=SSE)) as server:
+        answer = ask(server, b"GET /chat HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert b"transfer-encoding: chunked\r\n" in answer.lower()
+    assert body_of(answer) == b"".join(b"%x\r\n%b\r\n" % (len(one), one) for _, one in TWO) + b"0\r\n\r\n"
 
 
 def test_an_http10_client_gets_no_chunks() -> None:

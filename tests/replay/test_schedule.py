@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ from sse_tap.replay.schedule import (
     sped,
     writes,
 )
-from sse_tap.trace import Trace, Trailers
+from sse_tap.trace import Headers, Trace, Trailers
 from tests.build import MS, SSE, trace
 
 CHUNKED = (*SSE, ("transfer-encoding", "chunked"))
@@ -114,11 +115,30 @@ def test_a_content_length_is_sent_only_where_it_is_true(length: str, reason: str
     assert bool(head.headers) is kept
 
 
-def test_a_body_that_its_close_delimited_says_so() -> None:
-    assert [
-        next(actions_of(trace("edge", THREE, headers=headers, http_version=version))).until_close  # type: ignore[union-attr]
-        for headers, version in ((SSE, "HTTP/1.1"), (CHUNKED, "HTTP/1.1"), (SSE, "HTTP/2.0"))
-    ] == [True, False, False]
+CLOSE = (*SSE, ("Connection", "close"))
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "closed", "delimits"),
+    [
+        ("HTTP/1.0", SSE, None, True),
+        ("HTTP/1.1", CLOSE, None, True),
+        ("HTTP/1.1", SSE, 40 * MS, True),
+        ("HTTP/1.1", SSE, None, False),
+        ("HTTP/1.1", (*CLOSE, ("transfer-encoding", "chunked")), 40 * MS, False),
+        ("HTTP/1.0", (*CLOSE, ("content-length", "3")), 40 * MS, False),
+        ("HTTP/2.0", SSE, 40 * MS, False),
+    ],
+)
+def test_a_close_that_delimited_the_body_says_so(
+    version: str, headers: Headers, closed: int | None, delimits: bool
+) -> None:
+    """Of what no header frames, the record must tell of a close: else it was written by hand."""
+    built = trace("edge", THREE, headers=headers, http_version=version)
+    assert built.end
+    head = next(actions_of(replace(built, end=replace(built.end, upstream_closed_t=closed))))
+    assert isinstance(head, Head)
+    assert head.until_close is delimits
 
 
 def test_no_speed_is_too_slow() -> None:
