@@ -52,11 +52,16 @@ def begin(wire: Wire) -> Voice:
 
 
 def answer(wire: Wire) -> Voice:
-    """A server's beginning, once the client has asked."""
+    """A server's beginning."""
     voice = Voice(wire)
     wire.until(PREFACE)
     voice.say(SettingsFrame(0, {SettingsFrame.MAX_CONCURRENT_STREAMS: 100}), SettingsFrame(0, flags=["ACK"]))
     return voice
+
+
+def asked(stream: int) -> bytes:
+    """How a request without a body begins. A server that waits for it does not answer before it is asked."""
+    return b"\x01\x05" + stream.to_bytes(4)  # HEADERS, END_STREAM | END_HEADERS
 
 
 def ask(path: str) -> list[tuple[str, str]]:
@@ -152,6 +157,7 @@ def _cancel_client(wire: Wire) -> None:
 def _cancel_server(wire: Wire) -> None:
     """The client cancels one stream, the server resets another; the third goes on."""
     voice = answer(wire)
+    wire.until(asked(5))
     for n in (1, 3, 5):
         voice.say(voice.head(n, SSE), data(n, b"data: %d\n\n" % n))
     wire.until(RstStreamFrame(1, 8).serialize())

@@ -248,14 +248,14 @@ def flood(framed: bool) -> Cell:
 
     def cell(stage: Stage, way: Way) -> object:
         from tests.transparency.frames import SSE as H2_SSE
-        from tests.transparency.frames import Voice, ask, begin, data
+        from tests.transparency.frames import Voice, ask, asked, begin, data
 
         sent = 0
 
         def server(wire: Wire) -> None:
             nonlocal sent
             if framed:
-                wire.until(b"SM\r\n\r\n")
+                wire.until(asked(1))
                 voice = Voice(wire)
                 voice.say(voice.head(1, H2_SSE))
                 piece = data(1, b"x" * 16_000).serialize()

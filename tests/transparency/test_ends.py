@@ -13,7 +13,7 @@ import pytest
 from sse_tap.ports import free_port
 from sse_tap.trace import End, Trace
 from tests.transparency.exchanges import CHUNKED, EVENTS, HTTP1, chunk, get
-from tests.transparency.frames import SSE, Voice, answer, ask, begin, data
+from tests.transparency.frames import SSE, Voice, answer, ask, asked, begin, data
 from tests.transparency.peers import Exchange, Origin, Wire, connect, run
 from tests.transparency.taps import Taps, wait_for
 
@@ -60,6 +60,7 @@ def test_each_end_is_told_apart_over_http_1(
 def test_a_client_that_goes_over_http_2_is_told_apart(origin: Origin, taps: Taps) -> None:
     def server(wire: Wire) -> None:
         voice = answer(wire)
+        wire.until(asked(1))
         voice.say(voice.head(1, SSE), data(1, b"data: 1\n\n"))
         wire.to_end()
 
@@ -96,7 +97,7 @@ def test_bytes_that_are_not_http_end_the_trace_and_pass(origin: Origin, taps: Ta
 
 def _endless(wire: Wire) -> None:
     if b"PRI" in wire.until(b"\r\n\r\n"):
-        wire.until(b"SM\r\n\r\n")
+        wire.until(asked(1))
         voice = Voice(wire)
         voice.say(voice.head(1, SSE), data(1, b"data: 1\n\n"))
     else:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.transparency.certificates import Certificates
-from tests.transparency.frames import HTTP2, SSE, TWENTY, Voice, ask, begin, data
+from tests.transparency.frames import HTTP2, SSE, TWENTY, Voice, ask, asked, begin, data
 from tests.transparency.peers import Exchange, Origin, Wire, connect, run
 from tests.transparency.taps import Taps
 
@@ -84,7 +84,7 @@ def h2_taps(
 def _server(wire: Wire) -> None:
     if wire.alpn == "h2":
         voice = Voice(wire)
-        wire.until(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        wire.until(asked(1))
         voice.say(voice.head(1, SSE), data(1, b"data: over h2\n\n", "END_STREAM"))
     wire.to_end()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.transparency.exchanges import CHUNKED, END, chunk, get
-from tests.transparency.frames import SSE, Voice, ask, begin, data
+from tests.transparency.frames import SSE, Voice, ask, asked, begin, data
 from tests.transparency.peers import Origin, Wire, connect
 from tests.transparency.taps import Taps, wait_for
 
@@ -36,7 +36,7 @@ class Flood:
 
     def __call__(self, wire: Wire) -> None:
         if self.framed:
-            wire.until(b"SM\r\n\r\n")
+            wire.until(asked(1))
             voice = Voice(wire)
             voice.say(voice.head(1, SSE))
             piece = data(1, b"data: " + b"x" * 16_000 + b"\n\n").serialize()
