@@ -6,6 +6,8 @@ import asyncio
 import socket
 import time
 
+import pytest
+
 from sse_tap.replay.clock import Drift, LoopClock, fine_loop
 
 
@@ -41,6 +43,32 @@ def test_it_never_wakes_early_and_rarely_late() -> None:
         late = runner.run(sleep())
     assert late[0] >= 0
     assert late[len(late) // 2] < 5_000_000
+
+
+def test_a_long_sleep_is_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux may prolong a sleep by half a percent: what is left of a long one is slept anew."""
+    asked: list[float] = []
+
+    def select_late(*given: object) -> tuple[list[object], list[object], list[object]]:
+        timeout = given[3]
+        assert isinstance(timeout, float)
+        asked.append(timeout)
+        time.sleep(timeout * 1.005)
+        return [], [], []
+
+    monkeypatch.setattr("select.select", select_late)
+
+    async def sleep() -> float:
+        clock = LoopClock()
+        due = clock.now() + 400_000_000
+        await clock.sleep_until(due)
+        return (clock.now() - due) / 1e6
+
+    with asyncio.Runner(loop_factory=fine_loop) as runner:
+        assert runner.run(sleep()) >= 0
+    slept = [timeout for timeout in asked if timeout > 0.001]
+    assert len(slept) > 1
+    assert slept[-1] < 0.01  # so that half a percent of it is nothing
 
 
 def test_what_is_due_lets_others_run_first() -> None:
