@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 
 from sse_tap.replay.match import Ask, Library, choose, same_query
-from sse_tap.trace import Trace
+from sse_tap.trace import Request, Trace
 from tests.build import event, trace
 
 
@@ -44,6 +47,20 @@ def test_query_then_body_choose_among_equals() -> None:
     assert taken(library, "/chat?m=2", b"y") == "c"
     assert taken(library, "/chat?m=2", b"x") == "b"
     assert taken(library, "/chat?m=1", b"unknown") == "a"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda request: replace(request, body_sha256=""),  # a trace need not state it
+        lambda request: replace(request, body_sha256=request.body_sha256.upper()),
+        lambda request: replace(request, body=None, body_truncated=True),
+    ],
+)
+def test_the_body_chooses_by_its_hash_or_by_itself(change: Callable[[Request], Request]) -> None:
+    traces = [recorded("a", body=b"x"), recorded("b", body=b"y")]
+    library = Library([replace(one, request=change(one.request)) for one in traces if one.request])
+    assert [taken(library, body=body) for body in (b"y", b"x", b"y")] == ["b", "a", "b"]
 
 
 def test_an_unknown_query_and_body_still_find_the_path() -> None:
