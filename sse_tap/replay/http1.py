@@ -75,11 +75,32 @@ class Http1:
     async def run(self, data: bytes) -> None:
         """Serve until the connection ends; `data` is what has been read already."""
         self._conn.receive_data(data)
-        while (ask := await self._next_ask()) is not None:
+        while (ask := await self._asked()) is not None:
             await self._app.perform(ask, self._start, self._send)
             if self._conn.our_state is not h11.DONE or self._conn.their_state is not h11.DONE:
                 return
             self._conn.start_next_cycle()
+
+    async def _asked(self) -> Ask | None:
+        """The next request, None at the end; one that is none is told why (RFC 9112, 2.2)."""
+        try:
+            return await self._next_ask()
+        except h11.RemoteProtocolError as error:
+            if self._conn.our_state is not h11.IDLE and self._conn.our_state is not h11.SEND_RESPONSE:
+                raise
+            said = f"{error}\n".encode()
+            head = (
+                ("content-type", "text/plain"),
+                ("content-length", str(len(said))),
+                ("connection", "close"),
+            )
+            status = error.error_status_hint
+            refusal = h11.Response(
+                status_code=status, headers=raw(head), reason=HTTPStatus(status).phrase.encode()
+            )
+            parts = (refusal, h11.Data(data=said), h11.EndOfMessage())
+            self._writer.write(b"".join(self._conn.send(part) or b"" for part in parts))
+            return None
 
     async def _next_ask(self) -> Ask | None:
         request: h11.Request | None = None

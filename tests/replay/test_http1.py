@@ -134,3 +134,21 @@ def test_without_a_response_the_connection_is_closed_when_the_record_was() -> No
     with Replay(recorded([], response_ms=None, reason="upstream-reset", end_ms=80)) as server:
         assert ask(server) == b"RST"
     assert time.monotonic() - begin >= 0.08
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /chat HTTP/1.1\r\n\r\n", b"400 Bad Request"),  # no Host
+        (b"\x16\x03\x01\x02\x00\r\n\r\n", b"400 Bad Request"),
+        (b"POST /chat HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"400 Bad Request"),
+        (b"GET /" + b"a" * (1 << 20), b"431 Request Header Fields Too Large"),
+    ],
+)
+def test_what_is_no_request_is_told_why(request_: bytes, status: bytes) -> None:
+    with Replay(recorded(TWO)) as server:
+        answer = ask(server, request_)
+        assert server.served == []
+    assert answer.startswith(b"HTTP/1.1 " + status + b"\r\n")
+    assert b"connection: close\r\n" in answer
+    assert body_of(answer)
