@@ -114,10 +114,11 @@ def command(paths: Sequence[str], http1: bool, as_json: bool, **options: Any) ->
     out = Lines() if as_json else Text()
     server = build(load(paths), http2=not http1, **options)
     server.on_served = out.served
-    with server, interruptible(server.done):
-        out.listening(server)
-        server.done.wait()
-    out.drift(server.drift)
+    with interruptible(server.done):  # to the end: who asks twice to stop wants the drift too
+        with server:
+            out.listening(server)
+            server.done.wait()
+        out.drift(server.drift)
 
 
 def build(traces: Sequence[Trace], **options: Any) -> Replay:

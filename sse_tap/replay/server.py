@@ -182,6 +182,8 @@ class Replay:
         http2: bool = True,
         clock: Clock | None = None,
     ) -> None:
+        if key and not certificate:
+            raise ValueError("a key alone does not serve TLS: name its certificate too")
         texts = tuple(faults)
         cap = None if idle_cap is None else round(idle_cap * 1e9)
         pace = Pace(speed, cap, loop, parse_faults(texts, seed))

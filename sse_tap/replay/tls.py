@@ -18,12 +18,24 @@ _DAYS = 7
 def server_context(certificate: Path, key: Path, *, http2: bool) -> ssl.SSLContext:
     """TLS for the replay server. Raises OSError where the files do not serve."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    both = f"{certificate} and {key}" if key != certificate else f"{certificate}"
+    locked: list[bool] = []
+
+    def password() -> str:
+        locked.append(True)
+        return ""  # else OpenSSL would ask for it on the terminal
+
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password)
     except ssl.SSLError as error:
-        both = f"{certificate} and {key}" if key != certificate else f"{certificate}"
-        why = error.reason or "no certificate in PEM"
+        why = (
+            "the key is encrypted"
+            if locked
+            else error.reason or "no certificate with its private key, in PEM"
+        )
         raise OSError(f"cannot serve TLS with {both}: {why}") from None
+    except OSError as error:  # which does not name the file
+        raise OSError(error.errno, f"cannot serve TLS with {both}: {error.strerror}") from None
     context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
     return context
 

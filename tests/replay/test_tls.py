@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from sse_tap.replay import Replay
 from sse_tap.replay.tls import self_signed, server_context
@@ -45,3 +46,25 @@ def test_a_file_that_is_no_certificate_is_refused(tmp_path: Path) -> None:
     wrong.write_text("hello")
     with pytest.raises(OSError, match=r"."):
         Replay(recorded(TWO), certificate=wrong).start()
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    certificate, _ = self_signed(tmp_path, "127.0.0.1")
+    with pytest.raises(FileNotFoundError, match=r"cannot serve TLS with \S+ and \S*nokey\.pem: No such file"):
+        Replay(recorded(TWO), certificate=certificate, key=tmp_path / "nokey.pem").start()
+
+
+def test_nobody_is_asked_for_a_password(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, "127.0.0.1")
+    plain = serialization.load_pem_private_key(key.read_bytes(), None)
+    secret = serialization.BestAvailableEncryption(b"secret")
+    form = serialization.PrivateFormat.PKCS8
+    key.write_bytes(plain.private_bytes(serialization.Encoding.PEM, form, secret))
+    with pytest.raises(OSError, match="the key is encrypted"):
+        server_context(certificate, key, http2=True)
+
+
+def test_a_key_without_its_certificate_is_refused(tmp_path: Path) -> None:
+    _, key = self_signed(tmp_path, "127.0.0.1")
+    with pytest.raises(ValueError, match="name its certificate too"):
+        Replay(recorded(TWO), key=key)
