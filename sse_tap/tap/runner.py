@@ -112,9 +112,21 @@ async def _run(job: Job) -> None:
         runner = _master(job, log)
         _stop_on_signals(runner)
         await runner.run()
-        await runner.addons.get("proxyserver").servers.update([])  # nobody new while the rest ends
+        _listen_no_more(runner)
     finally:
         logging.getLogger().removeHandler(log)
+
+
+def _listen_no_more(runner: master.Master) -> None:
+    """Let nobody new in while the rest ends.
+
+    UDP listeners (HTTP/3, of `https` taps) are left to the end of the process: closing one wakes a
+    thread of mitmproxy_rs, which crashes the process where Python is already going down.
+    """
+    for server in runner.addons.get("proxyserver").servers:
+        for listener in getattr(server, "_servers", ()):
+            if isinstance(listener, asyncio.Server):
+                listener.close()
 
 
 def _stop_on_signals(runner: master.Master) -> None:
