@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -112,18 +112,18 @@ async def _run(job: Job) -> None:
         runner = _master(job, log)
         _stop_on_signals(runner)
         await runner.run()
-        _listen_no_more(runner)
+        listen_no_more(runner.addons.get("proxyserver").servers)
     finally:
         logging.getLogger().removeHandler(log)
 
 
-def _listen_no_more(runner: master.Master) -> None:
+def listen_no_more(servers: Iterable[object]) -> None:
     """Let nobody new in while the rest ends.
 
     UDP listeners (HTTP/3, of `https` taps) are left to the end of the process: closing one wakes a
     thread of mitmproxy_rs, which crashes the process where Python is already going down.
     """
-    for server in runner.addons.get("proxyserver").servers:
+    for server in servers:
         for listener in getattr(server, "_servers", ()):
             if isinstance(listener, asyncio.Server):
                 listener.close()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sse_tap.ports import free_port
-from sse_tap.tap.runner import Job, StartFailed, check_upstreams, plain, run, with_ports
+from sse_tap.tap.runner import Job, StartFailed, check_upstreams, listen_no_more, plain, run, with_ports
 from sse_tap.tap.spec import parse_tap
 
 
@@ -65,3 +67,19 @@ def test_a_folder_that_cannot_be_written_to_is_told_at_the_start(tmp_path: Path)
 
 def test_other_words_of_mitmproxy_are_left_as_they_are_but_for_line_ends() -> None:
     assert plain("something\n went   wrong") == "something went wrong"
+
+
+def test_at_the_end_only_tcp_listeners_are_closed() -> None:
+    """Closing a UDP listener wakes a thread of mitmproxy_rs, which crashes a Python that goes down."""
+
+    class Listener:
+        def close(self) -> None:
+            raise AssertionError("it was closed")
+
+    async def end() -> bool:
+        tcp = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+        servers = [SimpleNamespace(_servers=[tcp, Listener()]), object()]
+        listen_no_more(servers)
+        return tcp.is_serving()
+
+    assert asyncio.run(end()) is False

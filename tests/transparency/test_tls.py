@@ -196,21 +196,3 @@ def test_an_upstream_that_is_an_address_is_asked_for_as_the_client_does(stage: S
 def test_a_client_certificate_is_presented(stage: Stage) -> None:
     assert stage.ask("mutual") == "ok"
     assert stage.mutual.subjects == [(("DNS", "client.test"),)]
-
-
-def _listen(wire: Wire) -> None:
-    wire.to_end()
-
-
-def test_a_tap_with_tls_ends_well_when_it_is_stopped(
-    tls_origin: Origin, certificates: Certificates, tmp_path: Path
-) -> None:
-    """mitmproxy's listener for HTTP/3 must not be closed: its thread would take the process down."""
-    tls_origin.play(_listen)
-    url = f"https://localhost:{tls_origin.port}"
-    for number in range(3):  # of three, two used to crash
-        with Taps(tmp_path, {"secure": url}, "--insecure", "secure", name=f"log{number}") as taps:
-            for _ in range(4):
-                connect(taps.address("secure"), tls=certificates.client(ca=taps.ca), name="localhost").close()
-            assert taps.stop() == 0
-    tls_origin.rest()
