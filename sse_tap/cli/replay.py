@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import click
@@ -113,12 +114,18 @@ def command(paths: Sequence[str], http1: bool, as_json: bool, **options: Any) ->
     """
     out = Lines() if as_json else Text()
     server = build(load(paths), http2=not http1, **options)
-    server.on_served = out.served
+    server.on_served = partial(_tell, out)
     with interruptible(server.done):  # to the end: who asks twice to stop wants the drift too
         with server:
             out.listening(server)
             server.done.wait()
         out.drift(server.drift)
+
+
+def _tell(out: Text, served: Served) -> None:
+    """Say what was served; a reader of it who went away (`| head -1`) does not keep anybody from the rest."""
+    with suppress(OSError):
+        out.served(served)
 
 
 def build(traces: Sequence[Trace], **options: Any) -> Replay:

@@ -76,6 +76,20 @@ def test_json_lines_and_once_over_tls(file: Path) -> None:
     assert process.returncode == 0
 
 
+def test_a_reader_that_went_away_keeps_nobody_from_the_stream(file: Path) -> None:
+    with running(str(file)) as process:
+        assert process.stdout
+        url = line(process).split()[2]
+        process.stdout.close()  # `| head -1`
+        with httpx.Client() as client:
+            answers = [client.get(url + "/chat?m=1") for _ in range(2)]
+            # The connection is kept: telling about the first answer did not break it.
+            assert len({id(one.extensions["network_stream"]) for one in answers}) == 1
+        assert {one.content for one in answers} == {event("a") + event("b")}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 141
+
+
 def test_what_was_not_found_is_said(file: Path) -> None:
     with running(str(file)) as process:
         url = line(process).split()[2]
