@@ -126,6 +126,14 @@ def _end(scene: _Scene) -> Iterator[Finding]:
         )
 
 
+def _encoding(scene: _Scene) -> Iterator[Finding]:
+    """The body stops inside its content encoding: browsers take what came, strict clients raise."""
+    end, cut = scene.trace.end, scene.blocks.body.cut
+    if cut and end is not None:
+        severity = "warning" if end.reason == "complete" else "info"  # else the end says it already
+        yield scene.finding("encoding-cut", severity, end.t, cut)
+
+
 def _done(scene: _Scene) -> Iterator[Finding]:
     """A marker that ends the stream for its clients is missing though the stream ended well."""
     end, blocks = scene.trace.end, scene.blocks
@@ -464,5 +472,5 @@ def _type(scene: _Scene) -> Iterator[Finding]:
 
 type _Audit = Callable[[_Scene], Iterator[Finding]]
 
-AT_THE_TAP: tuple[_Audit, ...] = (_status, _end, _silences, _notes, _record)
+AT_THE_TAP: tuple[_Audit, ...] = (_status, _end, _encoding, _silences, _notes, _record)
 OF_THE_BODY: tuple[_Audit, ...] = (_done, _keepalives, _bursts, _choking, _type)

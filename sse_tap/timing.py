@@ -60,11 +60,15 @@ DATA_KINDS = frozenset({Kind.EVENT, Kind.CONTENT, Kind.DONE, Kind.LINE})
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A response body after content decoding; `ends[i]` is the decoded offset once chunk i had come."""
+    """A response body after content decoding; `ends[i]` is the decoded offset once chunk i had come.
+
+    `cut` says where the body ended inside its content encoding: what came is good, and not all.
+    """
 
     data: bytes
     ends: array[int]
     problems: tuple[str, ...] = ()
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,15 @@ def _decoded(trace: Trace) -> Body:
         if first_loss is None or t < first_loss:  # equal: maybe after it
             data += decoder.feed(trace.chunks.data(i))
         ends.append(len(data))
-    return Body(bytes(data), ends, _decoding_problems(trace, decoder.error, first_loss is not None))
+    problems = _decoding_problems(trace, decoder.error, first_loss is not None)
+    return Body(bytes(data), ends, problems, _cut(trace, decoder) if not problems else "")
+
+
+def _cut(trace: Trace, decoder: Decoder) -> str:
+    """What the decoder says of a body that is over; "" while it may go on."""
+    if trace.end is not None:
+        decoder.close()
+    return f"content encoding {trace.content_encoding}: {decoder.error}" if decoder.error else ""
 
 
 def _decoding_problems(trace: Trace, error: str | None, lost: bool) -> tuple[str, ...]:

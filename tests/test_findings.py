@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,15 @@ def test_findings_come_by_time() -> None:
     ]
     assert times == sorted(times)
     assert len(times) >= 3
+
+
+@pytest.mark.parametrize(("reason", "severity"), [("complete", "warning"), ("client-aborted", "info")])
+def test_a_body_that_stops_inside_its_encoding(reason: str, severity: str) -> None:
+    packed = gzip.compress(b"data: 1\n\n")[:-4]
+    headers = (*build.SSE, ("content-encoding", "gzip"))
+    one = only("encoding-cut", [(5, packed)], headers=headers, reason=reason)
+    assert (one.severity, one.at_ms) == (severity, 5)
+    assert one.text == f"content encoding gzip: gzip: cut off at byte {len(packed)} of the body"
 
 
 # --- ends ---------------------------------------------------------------------------------------------

@@ -120,6 +120,17 @@ def test_a_body_that_cannot_be_decoded_says_so() -> None:
     assert "gzip" in blocks.problems[0]
 
 
+def test_a_body_that_stops_inside_its_encoding_says_so_once_it_is_over() -> None:
+    packed = gzip.compress(b"data: 1\n\n" * 1000)[:-9]
+    gzipped = (*SSE, ("content-encoding", "gzip"))
+    over = blocks_of(trace("edge", [(1, packed)], headers=gzipped, reason="upstream-reset"))
+    assert over.body.cut == f"content encoding gzip: gzip: cut off at byte {len(packed)} of the body"
+    assert over.problems == ()  # what came is good
+    assert blocks_of(trace("edge", [(1, packed)], headers=gzipped, reason=None)).body.cut == ""
+    assert blocks_of(trace("edge", [(1, packed)], headers=gzipped, lost=[(2, 1, 9)])).body.cut == ""
+    assert blocks_of(trace("edge", [], headers=gzipped)).body.cut == ""
+
+
 def test_a_whole_gzip_body_at_the_end() -> None:
     packed = gzip.compress(b"data: 1\n\n" * 3)
     blocks = blocks_of(
