@@ -98,7 +98,8 @@ def _show(report: Report, out: Console, *, plain: bool, everything: bool) -> Non
     shown = [stream for stream in report.streams if not many or _tells(stream)]
     for stream in shown:
         out.print(_stream(stream, out.width, plain=plain, brief=many))
-    out.print(Words(plain).text(summary_line(report, len(shown))))
+    for line in summary_lines(report, len(shown)):
+        out.print(Words(plain).text(line))
 
 
 def _tells(stream: StreamReport) -> bool:
@@ -196,14 +197,14 @@ def _finding(finding: Finding, words: Words) -> RenderableType:
     return line
 
 
-def summary_line(report: Report, shown: int) -> str:
-    """The last line: how many streams and hops, how many flagged, and what to do where nothing matched."""
+def summary_lines(report: Report, shown: int) -> list[str]:
+    """The last lines: how many streams and hops, how many flagged; what to do where nothing matched."""
     hops = [judged.hop for stream in report.streams for judged in stream.hops]
     flagged = sum(hop.flagged for hop in hops)
     line = f"{plural(len(report.streams), 'stream')}, {plural(len(hops), 'hop')}, {flagged:,} flagged"
     if shown < len(report.streams):
         line += f"; {len(report.streams) - shown:,} clean ones not shown (--all shows them)"
-    return line if hops else f"{line}\n{hint(report)}"
+    return [line] if hops else [line, hint(report)]
 
 
 def hint(report: Report) -> str:

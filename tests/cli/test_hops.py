@@ -86,7 +86,7 @@ def test_one_tap_alone_is_told_what_to_do(tmp_path: Path) -> None:
     assert result.exit_code == 0
     text = " ".join(result.stdout.split())
     assert "only edge saw this stream" in text
-    assert "A verdict needs two" in text
+    assert "0 flagged Only one tap (edge) was recorded. A verdict needs two" in text
     assert "sse-tap record --tap" in text
 
 
