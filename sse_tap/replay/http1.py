@@ -129,9 +129,7 @@ class Http1:
 
     def _ask(self, request: h11.Request, body: bytes) -> Ask:
         self._method = request.method.decode("ascii")
-        seen = dict(request.headers)
-        last_id = seen.get(b"last-event-id", b"").decode("utf-8", "replace")
-        return Ask(self._method, request.target.decode("latin-1"), body, last_id)
+        return Ask(self._method, request.target.decode("latin-1"), body, dict(request.headers))
 
     async def _send(self, batch: list[Action]) -> bool:
         """One write for all of it; True where the client made us wait."""

@@ -40,12 +40,17 @@ _CODES = {"cut": ErrorCodes.CANCEL, "reset": ErrorCodes.INTERNAL_ERROR}
 class _Stream:
     id: int
     start: int
-    method: str = ""
-    target: str = ""
-    last_event_id: str = ""
+    headers: dict[bytes, bytes]
     body: bytearray = field(default_factory=bytearray)
     trailers: Headers = ()
     task: asyncio.Task[None] | None = None
+
+    def ask(self) -> Ask:
+        """The request, once its body is whole."""
+        method, target = (
+            self.headers.get(name, b"").decode("utf-8", "replace") for name in (b":method", b":path")
+        )
+        return Ask(method, target, bytes(self.body), self.headers)
 
 
 class Http2:
@@ -88,7 +93,8 @@ class Http2:
 
     def _take(self, event: Event) -> None:
         if isinstance(event, RequestReceived) and event.stream_id and event.headers:
-            self._streams[event.stream_id] = self._opened(event.stream_id, dict(event.headers))
+            now = self._app.clock.now()
+            self._streams[event.stream_id] = _Stream(event.stream_id, now, dict(event.headers))
         elif isinstance(event, DataReceived) and event.stream_id:
             self._conn.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
             stream = self._streams.get(event.stream_id)
@@ -104,18 +110,9 @@ class Http2:
         elif isinstance(event, ConnectionTerminated):
             raise ConnectionResetError
 
-    def _opened(self, stream_id: int, headers: dict[bytes, bytes]) -> _Stream:
-        def text(name: bytes) -> str:
-            return headers.get(name, b"").decode("utf-8", "replace")
-
-        return _Stream(
-            stream_id, self._app.clock.now(), text(b":method"), text(b":path"), text(b"last-event-id")
-        )
-
     async def _serve(self, stream: _Stream) -> None:
-        ask = Ask(stream.method, stream.target, bytes(stream.body), stream.last_event_id)
         try:
-            await self._app.perform(ask, stream.start, lambda batch: self._send(stream, batch))
+            await self._app.perform(stream.ask(), stream.start, lambda batch: self._send(stream, batch))
         except OSError:
             pass  # the client left
         finally:
@@ -130,7 +127,7 @@ class Http2:
             if isinstance(action, Head):
                 headers = raw(tuple((name.lower(), value) for name, value in end_to_end(action.headers)))
                 self._conn.send_headers(stream.id, [(b":status", b"%d" % action.status), *headers])
-            elif isinstance(action, Piece) and stream.method != "HEAD":
+            elif isinstance(action, Piece) and stream.headers.get(b":method") != b"HEAD":
                 waited |= await self._piece(stream, action.data)
             elif isinstance(action, Tail):
                 stream.trailers = end_to_end(action.headers)

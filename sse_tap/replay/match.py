@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from urllib.parse import parse_qsl
 
@@ -21,12 +21,22 @@ _LISTED = 100
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request as far as matching needs it; `target` as sent (origin or absolute form)."""
+    """A request as far as an answer needs it; `target` as sent (origin or absolute form), `headers` by their
+    names in lower case."""
 
     method: str
     target: str
     body: bytes = b""
-    last_event_id: str = ""
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
+
+    def header(self, name: str) -> str:
+        """One header's value; "" where it is absent."""
+        return self.headers.get(name.encode(), b"").decode("utf-8", "replace")
+
+    @property
+    def last_event_id(self) -> str:
+        """Where an EventSource wants to go on (WHATWG HTML, 9.2.4)."""
+        return self.header("last-event-id")
 
 
 def same_query(recorded: str, asked: str) -> bool:

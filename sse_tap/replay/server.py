@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import IPPROTO_TCP, TCP_NODELAY
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from h2.exceptions import H2Error
 from h11 import ProtocolError
 
 from sse_tap.replay.clock import Clock, Drift, LoopClock, fine_loop
+from sse_tap.replay.cors import preflight, shared
 from sse_tap.replay.faults import parse_faults
 from sse_tap.replay.http1 import Http1
 from sse_tap.replay.http2 import PREFACE, Http2
@@ -26,7 +27,7 @@ from sse_tap.replay.match import Ask, Library, choose
 from sse_tap.replay.schedule import Action, Actions, Head, Pace, Piece, Stop, played, writes
 from sse_tap.replay.tls import self_signed, server_context
 from sse_tap.text import visible
-from sse_tap.trace import Trace
+from sse_tap.trace import Headers, Trace
 from sse_tap.tracefile import find_traces, read_trace
 from sse_tap.urls import target_of
 
@@ -54,7 +55,9 @@ class Served:
 class App:
     """What all connections share: the traces, the pace, the clock, and what has been served."""
 
-    def __init__(self, library: Library, pace: Pace, clock: Clock, faults: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, library: Library, pace: Pace, clock: Clock, faults: tuple[str, ...] = (), cors: bool = False
+    ) -> None:
         self.library, self.pace, self.clock = library, pace, clock
         self.drift = Drift()
         self.served: list[Served] = []
@@ -62,6 +65,7 @@ class App:
         self.active = 0
         self.stopping = False
         self._stamp = ((FAULTS_HEADER, ", ".join(faults)),) if faults else ()
+        self._cors = cors
 
     async def perform(self, ask: Ask, start: int, send: Send) -> None:
         """Play the answer to `ask` through `send`, which does one write and tells whether it had to wait.
@@ -70,6 +74,8 @@ class App:
         not take the bytes before is not counted as drift.
         """
         trace = self.library.take(ask)
+        if trace is None and self._cors and (allowed := preflight(ask)):
+            return await self._play(_empty(204, allowed), start, send, timed=False)
         served = Served(ask.method, ask.target, trace.source if trace else "", trace is not None)
         self.served.append(served)
         self.active += 1
@@ -96,19 +102,17 @@ class App:
                 self.drift.add(self.clock.now() - due)  # what it took to encode and encrypt included
 
     def _actions(self, trace: Trace | None, ask: Ask) -> Actions:
-        if trace is None:
-            return self._not_found(ask)
-        actions = played(trace, self.pace, ask.last_event_id or None)
-        return self._stamped(actions) if self._stamp else actions
+        stamp = self._stamp if trace else ()
+        actions = played(trace, self.pace, ask.last_event_id or None) if trace else self._not_found(ask)
+        return self._headed(actions, ask, stamp) if stamp or self._cors else actions
 
-    def _stamped(self, actions: Actions) -> Actions:
+    def _headed(self, actions: Actions, ask: Ask, stamp: Headers) -> Actions:
+        """The same with more headers."""
         for action in actions:
             if isinstance(action, Head):
-                yield Head(
-                    action.t, action.read, action.status, action.headers + self._stamp, action.until_close
-                )
-            else:
-                yield action
+                headers = shared(action.headers, ask) if self._cors else action.headers
+                action = replace(action, headers=headers + stamp)
+            yield action
 
     def _not_found(self, ask: Ask) -> Actions:
         asked = f"{visible(ask.method)} {visible(ask.target)}"
@@ -117,6 +121,11 @@ class App:
         yield Head(0, 0, 404, headers)
         yield Piece(0, 0, body)
         yield Stop(0, 0, "complete")
+
+
+def _empty(status: int, headers: Headers) -> Actions:
+    yield Head(0, 0, status, headers)
+    yield Stop(0, 0, "complete")
 
 
 async def handle(app: App, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -153,7 +162,8 @@ class Replay:
     trace answers one request. `tap` / `like`: whose record is played where several taps saw the same
     streams ("origin": the most upstream one, "client": the most downstream one). `faults` and `seed`:
     see `sse_tap.replay.faults`. `tls`: with `certificate` and `key` (PEM files) or a new certificate of
-    its own (`server.self_signed`), whose path is then `server.certificate`.
+    its own (`server.self_signed`), whose path is then `server.certificate`. `cors`: let pages of other
+    origins read the answers, which is not what was recorded.
 
     `done` is set when `once` has served all. `on_served` is called from the server's thread. A client in
     the same process shares Python's lock with it: where times matter, let it run in another.
@@ -180,6 +190,7 @@ class Replay:
         certificate: str | Path | None = None,
         key: str | Path | None = None,
         http2: bool = True,
+        cors: bool = False,
         clock: Clock | None = None,
     ) -> None:
         if key and not certificate:
@@ -192,7 +203,7 @@ class Replay:
         if not library.traces:
             raise ValueError("there is no trace with a request to replay")
         stamp = (*texts, f"seed={seed}") if seed and texts else texts
-        self.app = App(library, pace, clock or LoopClock(), stamp)
+        self.app = App(library, pace, clock or LoopClock(), stamp, cors)
         self.host, self.port = host, port
         self.done = threading.Event()
         self.on_served: Callable[[Served], None] = lambda served: None

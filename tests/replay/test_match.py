@@ -21,7 +21,8 @@ def recorded(
 def taken(
     library: Library, target: str = "/chat", body: bytes = b"", method: str = "POST", last: str = ""
 ) -> str:
-    found = library.take(Ask(method, target, body, last))
+    headers = {b"last-event-id": last.encode()} if last else {}
+    found = library.take(Ask(method, target, body, headers))
     return found.tap if found else ""
 
 
