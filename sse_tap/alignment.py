@@ -13,9 +13,12 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 from sse_tap.timing import Blocks
 from sse_tap.trace import Trace
+
+type _At = tuple[int, int]  # a block upstream, a block downstream
 
 
 class Relation(StrEnum):
@@ -34,7 +37,8 @@ class Alignment:
 
     `up[k]` and `down[k]` are the indices of one block on both sides. `missing`: upstream blocks before
     the last pair that never came; `cut`: number of upstream blocks after the last pair; `added`: number
-    of downstream blocks without a partner. `bytes_missing` and `bytes_cut` are decoded bytes;
+    of downstream blocks without a partner. `bytes_missing` and `bytes_cut` are decoded bytes, blank lines
+    between blocks included, less what came in their place;
     `differs_at` is the first offset at which the bodies differ, where neither is a beginning of the other.
     """
 
@@ -104,6 +108,7 @@ def _by_content(up: Blocks, down: Blocks, known_up: int, known_down: int, shared
     there = set(ups)
     missing = [i for i in range(last + 1) if i not in there]
     thinned = len(pairs) == came and len(pairs) < sent
+    rest = known_up - _end(up, ups)
     return Alignment(
         relation=Relation.THINNED if thinned else Relation.CHANGED,
         up=ups,
@@ -111,10 +116,24 @@ def _by_content(up: Blocks, down: Blocks, known_up: int, known_down: int, shared
         missing=missing,
         cut=sent - 1 - last,
         added=came - len(pairs),
-        bytes_missing=sum(up.ends[i] - up.starts[i] for i in missing),
-        bytes_cut=sum(up.ends[i] - up.starts[i] for i in range(last + 1, sent)),
+        bytes_missing=sum(_shorter(up, down, a, b) for a, b in pairwise([(-1, -1), *pairs])),
+        bytes_cut=max(rest - (known_down - _end(down, downs)), 0) if last < sent - 1 else 0,
         differs_at=shared,
     )
+
+
+def _shorter(up: Blocks, down: Blocks, before: _At, after: _At) -> int:
+    """How many bytes fewer lie between two pairs downstream, where blocks are missing."""
+    if after[0] - before[0] == 1:
+        return 0
+    (i, j), (k, m) = before, after
+    sent = up.starts[k] - (up.ends[i] if i >= 0 else 0)
+    return max(sent - down.starts[m] + (down.ends[j] if j >= 0 else 0), 0)
+
+
+def _end(blocks: Blocks, indices: Sequence[int]) -> int:
+    """The offset past the last of these blocks."""
+    return blocks.ends[indices[-1]] if indices else 0
 
 
 def _raw_keys(blocks: Blocks, count: int) -> list[Hashable]:
@@ -152,9 +171,6 @@ def _alike(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
         if x != y:
             return k
     return min(len(a), len(b))
-
-
-type _At = tuple[int, int]
 
 
 def _anchors(a: Sequence[Hashable], b: Sequence[Hashable], at: _At, stops: _At) -> list[_At]:

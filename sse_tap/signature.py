@@ -131,7 +131,7 @@ def _rate_limit(hop: Hop, bursts: Sequence[Burst]) -> Shape | None:
     rate, even = rate_of(bursts)
     own, steady = rate_of(list(bursts_of(m.up.trace, m.up.blocks))) if even else (0.0, False)
     keeps_up = steady and rate > 0.8 * own  # an even stream has an even rate by itself
-    if not even or not (_backlog(m) or (_sizes_vary(bursts) and not keeps_up)):
+    if not even or not (_backlog(m) or (_sizes_vary(bursts) and not keeps_up and not _ticks(bursts))):
         return None
     late = ms(m.holds[-1])
     return Shape("rate-limit", f"about {rate:,.0f} B/s came through, and the last block came {late} late")
@@ -139,9 +139,20 @@ def _rate_limit(hop: Hop, bursts: Sequence[Burst]) -> Shape | None:
 
 def rate_of(bursts: Sequence[Burst]) -> tuple[float, bool]:
     """Bytes a second that bursts and the pauses after them come to, and whether most agree on it."""
-    rates = sorted(a.size * 1e9 / (b.t - a.t) for a, b in pairwise(bursts) if b.t > a.t)
-    middle = percentile(rates, 0.5)
-    return middle, sum(abs(rate - middle) <= NEAR * middle for rate in rates) >= ALIKE * len(rates) > 0
+    rates = [a.size * 1e9 / (b.t - a.t) for a, b in pairwise(bursts) if b.t > a.t]
+    return percentile(sorted(rates), 0.5), _agreed(rates) >= ALIKE
+
+
+def _ticks(bursts: Sequence[Burst]) -> bool:
+    """Whether the pauses are more alike than the rates: a clock makes them, not what was sent before."""
+    gaps = [b.t - a.t for a, b in pairwise(bursts)]
+    return _agreed(gaps) > _agreed([a.size / gap for a, gap in zip(bursts, gaps, strict=False) if gap])
+
+
+def _agreed(values: Sequence[float]) -> float:
+    """The share of values that are near their median."""
+    middle = percentile(sorted(values), 0.5)
+    return sum(abs(value - middle) <= NEAR * middle for value in values) / max(len(values), 1)
 
 
 def _sizes_vary(bursts: Sequence[Burst]) -> bool:
@@ -278,7 +289,7 @@ def _held_text(hop: Hop) -> str:
         groups = plural(len(hop.groups), "group")
         return f"{hop.coalesced_blocks:,} of {plural(hop.blocks, 'block')} arrived in {groups}"
     m = hop.measured
-    late = sum(hold >= m.limit for hold in m.holds) + m.in_flight
+    late = sum(hold > m.limit for hold in m.holds) + m.in_flight
     return f"{late:,} of {plural(hop.blocks, 'block')} came over {ms(m.limit)} late"
 
 

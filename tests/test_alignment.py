@@ -97,9 +97,17 @@ def test_relations(
 
 
 def test_missing_bytes_are_counted_in_the_decoded_body() -> None:
+    """With the blank line after a comment, though the comment is there without it."""
     found = aligned([SENT[0], SENT[2], SENT[4]])
-    assert found.bytes_missing == 2 * len(b": keepalive\n")
+    assert found.bytes_missing == 2 * len(comment())
+    assert aligned(SENT[1:]).bytes_missing == len(SENT[0])
     assert aligned(SENT[:3]).bytes_cut == len(b"".join(SENT[3:]))
+    found = aligned([SENT[0], SENT[2]])
+    assert (found.bytes_missing, found.bytes_cut) == (len(comment()), len(comment() + SENT[4]))
+
+
+def test_what_came_in_place_of_a_block_is_no_loss() -> None:
+    assert aligned([SENT[0], SENT[1], event("x"), *SENT[3:]]).bytes_missing == 0
 
 
 def test_offsets_are_good_up_to_the_first_loss() -> None:

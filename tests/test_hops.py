@@ -133,12 +133,44 @@ def test_what_left_in_one_read_may_come_in_one_read() -> None:
     assert hop(sent, late(sent, 0.3)).verdict == Verdict.CLEAN
 
 
-def test_one_stall_is_too_little_to_blame_anybody() -> None:
-    sent = [(25 * i, event(str(i))) for i in range(1, 200)]
-    came = [(max(t, 1040) if 990 <= t <= 1040 else t, data) for t, data in late(sent, 0.3)]
-    found = hop(sent, came)
+EVERY_25 = [(25 * i, event(str(i))) for i in range(1, 200)]
+ONE_STALL = [(max(t, 1040) if 990 <= t <= 1040 else t, data) for t, data in late(EVERY_25, 0.3)]
+
+
+def test_one_stall_of_an_uneven_hop_is_too_little_to_blame_anybody() -> None:
+    """A machine that is busy holds other blocks, too, by less."""
+    came = [(t + 5 * (i % 2), data) for i, (t, data) in enumerate(ONE_STALL)]
+    found = hop(EVERY_25, came)
     assert found.verdict == Verdict.INCONCLUSIVE
     assert "busy machine" in found.why
+
+
+@pytest.mark.parametrize("side", ["up", "down"])
+def test_one_stall_is_too_little_where_a_tap_ran_late(side: str) -> None:
+    found = hop(EVERY_25, ONE_STALL, **{side: {"lags": [(3000, 6)]}})
+    assert found.verdict == Verdict.INCONCLUSIVE
+    assert "6 ms late" in found.why
+
+
+def test_one_group_is_enough_where_all_else_is_calm() -> None:
+    """The contract: at least one coalesced group, two or more blocks."""
+    found = hop(EVERY_25, ONE_STALL)
+    assert (found.verdict, len(found.groups), found.coalesced_blocks) == (Verdict.COALESCES, 1, 2)
+    two = [(50, event("1")), (75, event("2"))]
+    found = hop(two, together(two, 75.5))
+    assert (found.verdict, len(found.groups), found.coalesced_blocks) == (Verdict.COALESCES, 1, 2)
+    assert hop(two, together(two, 75.5), min_hold=26 * MS).verdict == Verdict.CLEAN
+
+
+def test_one_block_over_the_limit_is_enough_where_all_else_is_calm() -> None:
+    for ms, verdict in ((20.1, Verdict.CLEAN), (20.3, Verdict.DELAYS)):
+        came = [(t + ms if t == 1000 else t + 0.2, data) for t, data in EVERY_100]
+        assert hop(EVERY_100, came).verdict == verdict
+
+
+def test_a_hop_that_rewrites_is_not_held_to_the_letter() -> None:
+    live = [(100 * i + (70 if i == 9 else 3), event(f'{{"token":"w{i} "}}')) for i in range(1, 21)]
+    assert rewritten(live).verdict == Verdict.INCONCLUSIVE
 
 
 def test_one_stall_is_one_however_slowly_it_lets_go() -> None:
@@ -317,8 +349,16 @@ def test_a_slow_client_explains_what_merged_behind_it() -> None:
 
 def test_what_the_hop_had_held_before_the_client_was_slow_is_its_own() -> None:
     """A middleware that joins the body, and a client that then takes its time (Starlette, recorded)."""
-    came = [(2001 + 40 * (i // 5), data, None, 90_000) for i, (_, data) in enumerate(EVERY_100)]
-    assert hop(EVERY_100, came).verdict == Verdict.COALESCES
+    sent = [(t, event("x" * 20_000 + data.decode().strip())) for t, data in EVERY_100]
+    came = [(2001 + 40 * (i // 5), data, None, 90_000 if i > 4 else 0) for i, (_, data) in enumerate(sent)]
+    assert hop(sent, came).verdict == Verdict.COALESCES
+
+
+def test_more_in_the_queue_than_the_stream_has_brought_waited_before() -> None:
+    """On a connection that others share: the client had been slow before this stream's first block."""
+    came = [(EVERY_100[i // 5 * 5 + 4][0] + 0.3, data, None, 16_384) for i, (_, data) in enumerate(EVERY_100)]
+    found = hop(EVERY_100, came)
+    assert (found.verdict, len(found.groups)) == (Verdict.SLOW_CLIENT, 4)
 
 
 def test_a_backlog_that_runs_off_by_fits_and_starts_is_the_slow_clients() -> None:
