@@ -33,15 +33,19 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
         yield browser
 
 
-def recorded() -> list[Trace]:
-    """The page, and its stream: named events with ids, a comment, a retry that makes reconnecting quick."""
+def recorded(elsewhere: str = "") -> list[Trace]:
+    """The page, and its stream: named events with ids, a comment, a retry that makes reconnecting quick.
+
+    The page finds the stream where it is from, or `elsewhere` (scheme, host, port).
+    """
+    html = HTML.replace(b'"/stream"', b'"%b/stream"' % elsewhere.encode())
     get = {"method": "GET", "body": b"", "request_headers": ()}
     page = trace(
         "edge",
-        [(1, HTML)],
+        [(1, html)],
         id="page",
         url="https://x/page",
-        headers=(("content-type", "text/html; charset=utf-8"), ("content-length", str(len(HTML)))),
+        headers=(("content-type", "text/html; charset=utf-8"), ("content-length", str(len(html)))),
         **get,  # type: ignore[arg-type]
     )
     pieces = [
@@ -90,6 +94,15 @@ def test_it_goes_on_where_it_broke_off(chromium: Chromium, fault: str, tls: bool
     assert seen.said == SAID
     assert len(seen.errors) == len(streams) - 1 >= 3
     assert set(seen.errors) == {0}  # CONNECTING: it tries again
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_page_of_another_origin_sees_them_where_it_may(chromium: Chromium, allowed: bool) -> None:
+    """Another port is another origin; what the record allowed was for the page it was made with."""
+    [_, stream] = recorded()
+    with Replay(stream, cors=allowed) as elsewhere, Replay(recorded(elsewhere.base_url)) as server:
+        seen = chromium.see(server.base_url + "/page")
+    assert (seen.said, seen.errors) == ((SAID, []) if allowed else ([], [2]))  # 2: CLOSED, for good
 
 
 def stream_of(traces: list[Trace]) -> Trace:
