@@ -358,6 +358,11 @@ def blocks_of(trace: Trace) -> Blocks:
     return Blocks(trace, body, spans_of(trace, body), ndjson=is_ndjson(trace))
 
 
+def body_problems(blocks: Blocks) -> tuple[str, ...]:
+    """What to know of the body before believing its blocks."""
+    return (*blocks.problems, blocks.body.cut) if blocks.body.cut else blocks.problems
+
+
 class Seen:
     """A trace with its blocks, found once and when first asked for."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from heapq import merge
 from itertools import batched
 from typing import Any
@@ -22,8 +22,8 @@ from sse_tap.ndjson import Line
 from sse_tap.sse import Comment, Event, Retry
 from sse_tap.text import ascii_only, clock_time, duration, glimpse, plural, seconds, size, width_of
 from sse_tap.timeline import END_WORDS
-from sse_tap.timing import Blocks, Kind, Summary, TimedBlock, blocks_of, start_of, summary
-from sse_tap.trace import Headers, Trace
+from sse_tap.timing import Blocks, Kind, Summary, TimedBlock, blocks_of, body_problems, start_of, summary
+from sse_tap.trace import End, Headers, Request, Trace
 
 _MS = 1e6
 BATCH = 100  # rows handed to the console at a time
@@ -56,6 +56,7 @@ class Row:
     gap: int | None = None
     place: str = "alone"
     model_text: str = ""
+    more: Mapping[str, Any] = field(default_factory=dict)  # what else `--json` tells
 
 
 @click.command(
@@ -81,7 +82,8 @@ def command(path: str, width: int | None, as_json: bool) -> None:
 
     \b
     With --json every line is an object with a "type": trace, request, response, block, part, note,
-    lost, lag, trailers, end, summary. Times are ms since the request.
+    lost, lag, trailers, end, summary. Times are ms since the request; the first and last byte of a block
+    are counted in the decoded body; "queued" are bytes that the client had not yet taken.
     """
     trace = load_one(path)
     blocks = blocks_of(trace)
@@ -99,7 +101,7 @@ def rows(trace: Trace, blocks: Blocks) -> Iterator[Row]:
     head = [row for row in things if row.kind == "headers"]
     tail = [row for row in things if row.kind in ("complete", "broken")]
     rest = [row for row in things if row not in head and row not in tail]
-    yield from merge(head, merge(_parts(trace, blocks), _blocks(blocks), key=_t), rest, tail, key=_t)
+    yield from merge(head, merge(_parts(trace, blocks), _blocks(trace, blocks), key=_t), rest, tail, key=_t)
 
 
 def _t(row: Row) -> int:
@@ -114,11 +116,13 @@ def _others(trace: Trace) -> Iterator[Row]:
         fields = ", ".join(f"{name}: {value}" for name, value in trace.trailers.headers)
         yield Row(trace.trailers.t, "trailers", fields)
     for note in trace.notes:
-        yield Row(note.t, "note", f"{note.kind}: {note.text}")
+        yield Row(note.t, "note", f"{note.kind}: {note.text}", more={"kind": note.kind, "text": note.text})
     for lost in trace.lost:
-        yield Row(lost.t, "lost", f"{plural(lost.chunks, 'chunk')}, {size(lost.bytes)}, not recorded")
+        text = f"{plural(lost.chunks, 'chunk')}, {size(lost.bytes)}, not recorded"
+        yield Row(lost.t, "lost", text, more={"chunks": lost.chunks, "bytes": lost.bytes})
     for lag in trace.lags:
-        yield Row(lag.t, "lag", f"the tap itself ran {duration(lag.ms * _MS)} late")
+        text = f"the tap itself ran {duration(lag.ms * _MS)} late"
+        yield Row(lag.t, "lag", text, more={"ms": rounded(lag.ms)})
     if trace.end:
         words = END_WORDS.get(trace.end.reason, trace.end.reason)
         yield Row(trace.end.t, "complete" if trace.end.reason == "complete" else "broken", words)
@@ -130,16 +134,23 @@ def _parts(trace: Trace, blocks: Blocks) -> Iterator[Row]:
     for i, t in enumerate(trace.chunks.times):
         if i not in whole:
             count = len(trace.chunks.data(i))
-            yield Row(t, "part", "no whole block yet", trace.chunks.reads[i], count)
+            more = _chunk(trace, i)
+            yield Row(t, "part", "no whole block yet", trace.chunks.reads[i], count, more=more)
 
 
-def _blocks(blocks: Blocks) -> Iterator[Row]:
+def _chunk(trace: Trace, index: int) -> dict[str, int]:
+    """Which chunk it was, and what the client had not yet taken, if anything."""
+    queued = trace.chunks.queued[index]
+    return {"chunk": index, **({"queued": queued} if queued else {})}
+
+
+def _blocks(trace: Trace, blocks: Blocks) -> Iterator[Row]:
     before: int | None = None
     for i in range(len(blocks)):
         timed = blocks[i]
         gap = None if before is None else timed.t - before
         before = timed.t
-        yield _row(timed, blocks.data(i), gap, _place(blocks, i))
+        yield _row(timed, blocks.data(i), gap, _place(blocks, i), _chunk(trace, timed.chunk))
 
 
 def _place(blocks: Blocks, i: int) -> str:
@@ -151,10 +162,11 @@ def _place(blocks: Blocks, i: int) -> str:
     )
 
 
-def _row(timed: TimedBlock, data: str, gap: int | None, place: str) -> Row:
+def _row(timed: TimedBlock, data: str, gap: int | None, place: str, chunk: Mapping[str, int]) -> Row:
     words = (text_of(data) or "") if timed.kind == Kind.CONTENT else ""
     kind = timed.kind.name.lower()
-    return Row(timed.t, kind, _said(timed), timed.read, timed.end - timed.start, gap, place, words)
+    more = {**chunk, "start": timed.start, "end": timed.end, **_fields(timed)}
+    return Row(timed.t, kind, _said(timed), timed.read, timed.end - timed.start, gap, place, words, more)
 
 
 def _said(timed: TimedBlock) -> str:
@@ -166,6 +178,17 @@ def _said(timed: TimedBlock) -> str:
             return text.removeprefix(" ")
         case Retry(milliseconds=ms):
             return f"reconnect after {ms} ms"
+
+
+def _fields(timed: TimedBlock) -> dict[str, Any]:
+    """A block's own fields, as its parser gives them."""
+    match timed.block:
+        case Event(event=name, data=data, id=last_id):
+            return {"event": name, "id": last_id, "text": data}
+        case Retry(milliseconds=ms):
+            return {"milliseconds": ms}
+        case _:
+            return {}
 
 
 class Listing:
@@ -188,7 +211,7 @@ class Listing:
             self.out.print(Segments(segment for row in some for segment in self._line(row)), end="")
         self._say("")
         self._figures(summary(self.trace, self.blocks))
-        for problem in (*self.trace.problems, *self.blocks.problems):
+        for problem in (*self.trace.problems, *body_problems(self.blocks)):
             self._say(f"! {problem}", "red")
 
     def _say(self, text: str, style: str = "", indent: int = 0) -> None:
@@ -271,7 +294,16 @@ class Listing:
         kinds = f"{counts.content:,} with text, {plural(counts.comments, 'comment')}"
         self._say(f"{plural(counts.blocks, 'block')} ({kinds})")
         self._say(f"{plural(counts.reads, 'read')}, {plural(counts.chunks, 'chunk')}, {size(counts.bytes)}")
+        self._queued()
         self._end(figures)
+
+    def _queued(self) -> None:
+        """How far the client was behind."""
+        most = max(self.trace.chunks.queued, default=0)
+        if most:
+            t = self.trace.chunks.times[self.trace.chunks.queued.index(most)]
+            at = seconds(t - self.begin)
+            self._say(f"slow client: up to {size(most)} waited for it to take them, at {at} s", "magenta")
 
     def _end(self, figures: Summary) -> None:
         if not figures.end:
@@ -289,26 +321,59 @@ def objects(trace: Trace, blocks: Blocks) -> Iterator[dict[str, Any]]:
     begin = start_of(trace)
     yield _trace_object(trace)
     if trace.request:
-        request = trace.request
-        body = _bytes(request.body)
-        line = {"method": request.method, "url": request.url, "http_version": request.http_version}
-        yield {
-            "type": "request",
-            **line,
-            "headers": request.headers,
-            **body,
-            "body_sha256": request.body_sha256,
-        }
+        yield _request_object(trace.request, begin)
     for row in rows(trace, blocks):
         yield _row_object(row, trace, begin)
-    yield {"type": "summary", **_rounded(asdict(summary(trace, blocks))), "problems": [*blocks.problems]}
+    yield {
+        "type": "summary",
+        **_rounded(asdict(summary(trace, blocks))),
+        "problems": [*body_problems(blocks)],
+    }
 
 
 def _trace_object(trace: Trace) -> dict[str, Any]:
     header = trace.header
-    facts = {"tap": header.tap, "id": header.id, "started_at": header.started_at, "listen": header.listen}
-    facts |= {"mode": header.mode, "fidelity": header.fidelity, "trace": trace.source}
+    facts: dict[str, Any] = {"tap": header.tap, "id": header.id, "started_at": header.started_at}
+    facts |= {
+        "listen": header.listen,
+        "mode": header.mode,
+        "fidelity": header.fidelity,
+        "trace": trace.source,
+    }
+    facts |= {"clock": asdict(header.clock), "recorder": dict(header.recorder)}
     return {"type": "trace", "version": 1, **facts, "problems": [*trace.problems]}
+
+
+def _request_object(request: Request, begin: int) -> dict[str, Any]:
+    return {
+        "type": "request",
+        "t_ms": _since(request.t, begin),
+        "method": request.method,
+        "url": request.url,
+        "http_version": request.http_version,
+        "headers": request.headers,
+        **_bytes(request.body),
+        "body_bytes": request.body_bytes,
+        "body_truncated": request.body_truncated,
+        "body_sha256": request.body_sha256,
+    }
+
+
+def _end_object(end: End, begin: int) -> dict[str, Any]:
+    return {
+        "type": "end",
+        "t_ms": _since(end.t, begin),
+        "reason": end.reason,
+        "chunks": end.chunks,
+        "bytes": end.bytes,
+        "client_closed_ms": _since(end.client_closed_t, begin),
+        "upstream_closed_ms": _since(end.upstream_closed_t, begin),
+    }
+
+
+def _since(t: int | None, begin: int) -> float | None:
+    """ms since the request."""
+    return None if t is None else rounded((t - begin) / _MS)
 
 
 def _bytes(body: bytes | None) -> dict[str, str]:
@@ -321,7 +386,7 @@ def _bytes(body: bytes | None) -> dict[str, str]:
 
 
 def _row_object(row: Row, trace: Trace, begin: int) -> dict[str, Any]:
-    t = {"t_ms": rounded((row.t - begin) / _MS)}
+    t = {"t_ms": _since(row.t, begin)}
     if row.kind == "headers" and trace.response:
         response = trace.response
         head = {"status": response.status, "http_version": response.http_version}
@@ -329,14 +394,14 @@ def _row_object(row: Row, trace: Trace, begin: int) -> dict[str, Any]:
     if row.kind == "trailers" and trace.trailers:
         return {"type": "trailers", **t, "headers": trace.trailers.headers}
     if row.kind in ("complete", "broken") and trace.end:
-        return {"type": "end", **t, "reason": trace.end.reason}
+        return _end_object(trace.end, begin)
     if row.kind == "part":
-        return {"type": "part", **t, "read": row.read, "bytes": row.size}
+        return {"type": "part", **t, "read": row.read, "bytes": row.size, **row.more}
     if row.read is None:
-        return {"type": row.kind, **t, "text": row.text}
+        return {"type": row.kind, **t, "text": row.text, **row.more}
     gap = None if row.gap is None else rounded(row.gap / _MS)
     block = {"kind": row.kind, **t, "gap_ms": gap, "read": row.read, "bytes": row.size, "text": row.text}
-    return {"type": "block", **block, **({"content": row.model_text} if row.model_text else {})}
+    return {"type": "block", **block, **row.more, **({"content": row.model_text} if row.model_text else {})}
 
 
 def _rounded(figures: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sse_tap.cli import main
-from sse_tap.trace import Trailers
-from tests.build import DONE, comment, content, event, ns, trace, write
+from sse_tap.trace import Request, Trailers
+from tests.build import BOOT, DONE, SSE, comment, content, event, ns, trace, write
 from tests.snapshots.pictures import hostile
 
 
@@ -111,6 +113,58 @@ def test_json_is_everything_one_object_a_line(path: Path) -> None:
     assert blocks[1]["gap_ms"] == 40.0
     assert blocks[2]["content"] == "you"
     assert found[-1]["counts"]["blocks"] == 7
+
+
+def test_json_tells_every_key_of_the_trace(tmp_path: Path) -> None:
+    held = replace(
+        trace(
+            "edge",
+            [
+                (20, b"id: 7\nevent: ping\ndata: {}\n\n", 1, 16384),
+                (30, b"retry: 500\n", 2),
+                (40, b"data: x", 3),
+            ],
+            client_closed_ms=50,
+            lost=[(25, 2, 300)],
+            lags=[(26, 31.5)],
+            notes=[(27, "informational", "103 Early Hints")],
+        ),
+        request=Request(0, "POST", "https://chat.example/", "HTTP/1.1", body_bytes=9, body_truncated=True),
+    )
+    path = write(tmp_path, held)[0]
+    lines = [json.loads(line) for line in show(path, "--json").stdout.splitlines()]
+    found = {line["type"]: line for line in lines}
+    assert found["trace"]["clock"] == {
+        "name": "monotonic",
+        "origin_ns": held.header.clock.origin_ns,
+        "boot_id": BOOT,
+    }
+    assert found["request"].items() >= {"t_ms": 0.0, "body_bytes": 9, "body_truncated": True}.items()
+    assert found["lost"].items() >= {"t_ms": 25.0, "chunks": 2, "bytes": 300}.items()
+    assert found["lag"].items() >= {"t_ms": 26.0, "ms": 31.5}.items()
+    assert found["note"].items() >= {"kind": "informational", "text": "103 Early Hints"}.items()
+    assert found["part"].items() >= {"chunk": 2, "bytes": 7}.items()
+    assert "queued" not in found["part"]
+    ping, retry = (line for line in lines if line["type"] == "block")
+    assert ping.items() >= {"event": "ping", "id": "7", "text": "{}", "chunk": 0, "queued": 16384}.items()
+    assert (ping["start"], ping["end"], retry["end"]) == (0, 28, 39)
+    assert retry["milliseconds"] == 500
+    assert (
+        found["end"].items()
+        >= {"reason": "complete", "client_closed_ms": 50.0, "upstream_closed_ms": None}.items()
+    )
+    assert (found["end"]["chunks"], found["end"]["bytes"]) == (held.end.chunks, held.end.bytes)  # type: ignore[union-attr]
+
+
+def test_a_slow_client_and_a_body_cut_inside_its_encoding_are_told(tmp_path: Path) -> None:
+    packed = gzip.compress(event("x"))[:-4]
+    gzipped = (*SSE, ("content-encoding", "gzip"))
+    path = write(tmp_path, trace("edge", [(20, packed, 1, 16384)], headers=gzipped))[0]
+    out = show(path).stdout
+    assert "slow client: up to 16.0 KiB waited for it to take them, at 0.020 s" in out
+    assert "! content encoding gzip: gzip: cut off at byte" in out
+    summary = json.loads(show(path, "--json").stdout.splitlines()[-1])
+    assert "cut off" in summary["problems"][0]
 
 
 def test_foreign_text_is_shown_and_never_obeyed(tmp_path: Path) -> None:
