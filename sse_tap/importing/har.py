@@ -16,7 +16,7 @@ from typing import Any
 
 from sse_tap.importing import CannotImport, Found, version_of
 from sse_tap.timing import Kind, scan_sse
-from sse_tap.trace import END_REASONS, Headers
+from sse_tap.trace import END_REASONS, Headers, header_value
 
 _MAX_MS = 1e12
 _LOST = frozenset({"content-encoding", "content-length", "transfer-encoding"})
@@ -54,9 +54,7 @@ def _found(entry: dict[str, Any]) -> Found:
         request_headers=_headers(request.get("headers") or []),
         body=_request_body(request),
         status=int(response["status"]),
-        headers=tuple(
-            pair for pair in _headers(response.get("headers") or []) if pair[0].lower() not in _LOST
-        ),
+        headers=_response_headers(response),
         head_t=head,
         pieces=pieces,
         end_t=end,
@@ -77,6 +75,15 @@ def _headers(pairs: Sequence[Any]) -> Headers:
         for pair in pairs
     )
     return tuple((name, value) for name, value in found if not name.startswith(":"))
+
+
+def _response_headers(response: dict[str, Any]) -> Headers:
+    """Those of the decoded body; the type of one whose headers were not saved stands with its content."""
+    headers = tuple(pair for pair in _headers(response.get("headers") or []) if pair[0].lower() not in _LOST)
+    media = (response.get("content") or {}).get("mimeType")
+    if media and isinstance(media, str) and not header_value(headers, "content-type"):
+        return (*headers, ("content-type", media))
+    return headers
 
 
 def _request_body(request: dict[str, Any]) -> bytes | None:

@@ -157,3 +157,10 @@ def test_a_request_without_an_answer_is_left_out() -> None:
 
 def test_a_bom_is_no_obstacle(tmp_path: Path) -> None:
     assert len(read(b"\xef\xbb\xbf" + har(BROWSER))) == 1
+
+
+@pytest.mark.parametrize("headers", [[], [{"name": "x-a", "value": "1"}]])
+def test_without_headers_the_type_is_that_of_the_content(headers: list[dict[str, str]]) -> None:
+    [found] = read(har(BROWSER | {"response": BROWSER["response"] | {"headers": headers}}))
+    assert found.is_stream
+    assert found.headers[-1] == ("content-type", "text/event-stream")
