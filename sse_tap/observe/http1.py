@@ -9,6 +9,7 @@ Where the rules come from: RFC 9112, sections 6.3 (which framing a message has) 
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from sse_tap.observe.facts import (
     ResponseHead,
     ResponseTrailers,
 )
+from sse_tap.observe.http2 import Http2Observer
 from sse_tap.trace import Headers, header_value
 
 MAX_HEAD = 1 << 20
@@ -39,6 +41,9 @@ MAX_LINE = 16 << 10
 
 MAX_PIPELINED = 10_000
 """Requests waiting for their response after which it gives up."""
+
+
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 class LostPlace(Exception):
@@ -94,7 +99,7 @@ class UntilClose:
 def _chunk_size(line: bytes) -> int:
     """Size from a chunk-size line without its LF (RFC 9112, 7.1: 1*HEXDIG, extensions ignored)."""
     digits = line.partition(b";")[0].rstrip(b"\r\t ")
-    if not digits or len(digits) > 16 or digits.strip(b"0123456789abcdefABCDEF"):
+    if not digits or len(digits.lstrip(b"0")) > 16 or digits.strip(b"0123456789abcdefABCDEF"):
         raise LostPlace("a chunk size was expected")
     return int(digits, 16)
 
@@ -237,14 +242,28 @@ def _fields(headers: h11._headers.Headers) -> Headers:
     return tuple((header_text(bytes(name)), header_text(bytes(value))) for name, value in headers.raw_items())
 
 
+def _reason(error: h11.RemoteProtocolError) -> str:
+    """Why h11 refuses a head, without the bytes that it quotes: they may be secret."""
+    return re.split(r":? (?:bytearray\(|b['\"])", str(error), maxsplit=1)[0]
+
+
+def _escaped_target(head: bytes) -> bytes:
+    """The head with the request line's bytes above ASCII percent-encoded (RFC 3986, 2.1).
+
+    They are not legal, but clients send them (curl, of a URL with an umlaut) and servers take them.
+    """
+    line, end, fields = head.partition(b"\n")
+    return _NOT_ASCII.sub(lambda match: b"%%%02X" % match[0][0], line) + end + fields
+
+
 def parse_request(head: bytes) -> tuple[str, str, str, Headers]:
     """(method, target, version, headers) of a request head; LostPlace where h11 refuses it."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
     try:
-        connection.receive_data(head)
+        connection.receive_data(_escaped_target(head))
         event = connection.next_event()
     except h11.RemoteProtocolError as error:
-        raise LostPlace(f"a request head could not be read: {error}") from error
+        raise LostPlace(f"a request head could not be read: {_reason(error)}") from error
     if not isinstance(event, h11.Request):
         raise LostPlace("a request head was expected")
     version = f"HTTP/{event.http_version.decode()}"
@@ -262,7 +281,7 @@ def parse_response(head: bytes) -> tuple[int, str, Headers]:
         connection.receive_data(head)
         event = connection.next_event()
     except h11.RemoteProtocolError as error:
-        raise LostPlace(f"a response head could not be read: {error}") from error
+        raise LostPlace(f"a response head could not be read: {_reason(error)}") from error
     if not isinstance(event, h11.Response | h11.InformationalResponse):
         raise LostPlace("a response head was expected")
     return event.status_code, f"HTTP/{event.http_version.decode()}", _fields(event.headers)
@@ -294,11 +313,15 @@ class MessageReader:
         self.body: Body | None = None
         self.stopped = False
 
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes. Raises LostPlace where they cannot be followed any further."""
+    def feed(self, data: bytes) -> int:
+        """Take the next bytes, up to the offset that is returned.
+
+        Raises LostPlace where they cannot be followed any further.
+        """
         pos = 0
         while pos < len(data) and not self.stopped:
             pos = self._read_head(data, pos) if self.body is None else self._read_body(data, pos)
+        return pos
 
     def _read_head(self, data: bytes, pos: int) -> int:
         if not self._head:  # RFC 9112, 2.2: empty lines before a message are ignored
@@ -349,7 +372,8 @@ class Http1Observer:
     """Both directions of one HTTP/1 connection, pipelining included; never raises.
 
     `client_data`, `server_data` and `closed` return `(key, fact)` pairs; key 0 is the connection.
-    After a Remark of kind `observer-stopped` nothing more is said.
+    After a Remark of kind `observer-stopped` nothing more is said. Where the connection turns to HTTP/2
+    (`Upgrade: h2c`, RFC 7540, 3.2) the exchange that asked for it goes on as HTTP/2's first stream.
     """
 
     def __init__(self, *, scheme: str) -> None:
@@ -365,20 +389,33 @@ class Http1Observer:
         self._client_reset = False
         self._upstream_closed: int | None = None
         self._stopped = False
+        self._successor: Http2Observer | None = None
+        self._upgraded = 0  # the key of the exchange that asked for the successor
         self._requests = MessageReader(self._request_head, self._request_body, self._request_end)
         self._responses = MessageReader(self._response_head, self._response_body, self._response_end)
 
     def client_data(self, t: int, data: bytes) -> Facts:
         """Bytes the client sent, stamped `t` (ns)."""
-        return self._observe(t, self._requests, data)
+        if self._successor:
+            return self._inherited(self._successor.client_data(t, data))
+        self._observe(t, self._requests, data)
+        return self._facts
 
     def server_data(self, t: int, read: int, data: bytes, queued: int = 0) -> Facts:
         """Bytes the server sent, stamped `t` (ns), in the tap's `read`."""
-        self._read, self._queued = read, queued
-        return self._observe(t, self._responses, data)
+        pos = 0
+        if not self._successor:
+            self._read, self._queued = read, queued
+            pos = self._observe(t, self._responses, data)
+        if not self._successor:
+            return self._facts
+        facts = self._inherited(self._successor.server_data(t, read, data[pos:], queued))
+        return self._facts + facts if pos else facts
 
     def closed(self, t: int, side: Side, how: How) -> Facts:
         """One side closed its half (`eof`), or the connection ended otherwise."""
+        if self._successor:
+            return self._inherited(self._successor.closed(t, side, how))
         self._facts, self._t = [], t
         if side == "client":
             self._client_closed = self._client_closed or t
@@ -391,16 +428,21 @@ class Http1Observer:
             self._end_all(how)
         return self._facts
 
-    def _observe(self, t: int, reader: MessageReader, data: bytes) -> Facts:
+    def _observe(self, t: int, reader: MessageReader, data: bytes) -> int:
+        """Fill `_facts`; how far the data was read."""
         self._facts, self._t = [], t
         if not self._stopped:
             try:
-                reader.feed(data)
+                return reader.feed(data)
             except LostPlace as lost:
                 self._stop(str(lost))
             except Exception as error:  # noqa: BLE001 - an observer must not raise, whatever comes
-                self._stop(f"{type(error).__name__}: {error}")
-        return self._facts
+                self._stop(f"a message could not be read ({type(error).__name__})")
+        return len(data)
+
+    def _inherited(self, facts: Facts) -> Facts:
+        """The successor's facts, its first stream under the key of the exchange that asked for it."""
+        return [(key and key + self._upgraded - 1, fact) for key, fact in facts]
 
     def _say(self, exchange: _Exchange, fact: Fact) -> None:
         if not exchange.ended:
@@ -440,16 +482,21 @@ class Http1Observer:
         if 100 <= status < 200 and status != 101:
             self._say(exchange, Informational(self._t, status, headers))
             return NoBody()
+        if status == 101 and (header_value(headers, "upgrade") or "").strip().lower() == "h2c":
+            self._turn_to_http2(exchange)
+            return None
         exchange.answered = True
         self._say(exchange, ResponseHead(self._t, status, version, headers))
         if status == 101 or (exchange.method == "CONNECT" and 200 <= status < 300):
             self._end(exchange, "complete")
             self._stopped = self._requests.stopped = True  # another protocol from here on
-            if (header_value(headers, "upgrade") or "").strip().lower() == "h2c":
-                text = "the connection turned to HTTP/2 by an upgrade, which is not followed"
-                self._facts.append((0, Remark(self._t, "observer-stopped", text)))
             return None
         return response_body(exchange.method, status, headers)
+
+    def _turn_to_http2(self, exchange: _Exchange) -> None:
+        self._say(exchange, Remark(self._t, "upgrade", "the connection turned to HTTP/2"))
+        self._waiting.clear()
+        self._successor, self._upgraded = Http2Observer(scheme=self._scheme, upgraded=True), exchange.key
 
     def _response_body(self, pieces: list[bytes]) -> None:
         exchange = self._waiting[0]

@@ -378,9 +378,11 @@ class Http2Observer:
     one exchange and come just before its end: `rst-stream`, `goaway`, `truncated` (the server closed in
     mid-response), `malformed-response`.
     CONNECT requests (8.5, RFC 8441) and pushed responses are not exchanges: nothing is said of them.
+
+    `upgraded`: the connection came from HTTP/1, whose request is stream 1, all here (RFC 7540, 3.2).
     """
 
-    def __init__(self, *, scheme: str) -> None:
+    def __init__(self, *, scheme: str, upgraded: bool = False) -> None:
         self._scheme = scheme
         self._client = _Direction(PREFACE)
         self._server = _Direction()
@@ -391,6 +393,10 @@ class Http2Observer:
         self._goaway = ""  # what the last GOAWAY said
         self._closing = ""  # the reason for the ends of exchanges, once a side has closed
         self._stopped = False
+        if upgraded:
+            self._latest = 1
+            self._open[1] = _Exchange(asked=True)
+            self._windows.opened(1)
 
     def client_data(self, t: int, data: bytes) -> Facts:
         """Bytes the client sent, stamped `t` (ns); the first are the preface."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import h11
 import pytest
+from hpack import Encoder
+from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +26,7 @@ from sse_tap.observe.facts import (
     ResponseTrailers,
 )
 from sse_tap.observe.http1 import MAX_HEAD, MAX_LINE, MAX_PIPELINED, Http1Observer
+from sse_tap.observe.http2 import PREFACE
 
 GET = b"GET /stream?n=1 HTTP/1.1\r\nHost: chat.test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -378,6 +381,14 @@ def test_a_size_line_or_trailers_without_end_are_given_up(endless: bytes) -> Non
     assert end(facts).reason == "protocol-error"
 
 
+@pytest.mark.parametrize("zeros", [16, 400])
+def test_a_chunk_size_may_begin_with_zeros(zeros: int) -> None:
+    size = b"0" * zeros
+    facts = observe([("client", GET), ("server", CHUNKED + size + b"2\r\nab\r\n" + size + b"\r\n\r\n")])
+    assert pieces(facts) == [b"ab"]
+    assert end(facts).reason == "complete"
+
+
 # --- heads ----------------------------------------------------------------------------------------
 
 
@@ -393,6 +404,25 @@ def test_a_head_without_end_is_given_up(side: str) -> None:
 def test_empty_lines_before_a_request_are_ignored(blank: bytes) -> None:
     facts = observe([("client", blank), ("client", blank + GET)])
     assert kinds(facts) == ["RequestHead", "RequestEnd"]
+
+
+@pytest.mark.parametrize("secret", [b"Authorization: Bearer s3cret\x00", b"s3cret", b": s3cret"])
+def test_a_head_that_cannot_be_read_is_not_quoted(secret: bytes) -> None:
+    """What is said stands in the traces of other exchanges, and in the log."""
+    for said in (
+        [("client", b"GET / HTTP/1.1\r\nHost: x\r\n" + secret + b"\r\n\r\n")],
+        [("client", b"GET /s3cret\x00 HTTP/1.1\r\n\r\n")],
+        [("client", GET), ("server", OK + secret + b"\r\n\r\n")],
+    ):
+        assert "s3cret" not in remark(observe(said))
+        assert "head could not be read" in remark(observe(said))
+
+
+def test_a_target_with_bytes_above_ascii_is_told_percent_encoded() -> None:
+    facts = observe([("client", "GET /chat?q=Grüße HTTP/1.1\r\nHost: x\r\nX: ü\r\n\r\n".encode())])
+    (head,) = pick(facts, RequestHead)
+    assert head.target == "/chat?q=Gr%C3%BC%C3%9Fe"
+    assert head.headers[1] == ("X", "ü")
 
 
 def test_the_request_is_told_as_it_was_sent() -> None:
@@ -463,6 +493,44 @@ def test_after_an_answered_connect_nothing_more_is_said() -> None:
 
 def test_http_2_with_prior_knowledge_is_not_taken_for_a_request() -> None:
     assert "HTTP/2" in remark(observe([("client", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")]))
+
+
+H2C = b"GET /h2c HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+
+
+def _upgraded() -> Said:
+    """A request that is answered over HTTP/2, and another one after it."""
+    status = Encoder().encode([(":status", "200")])
+    ask = Encoder().encode([(":method", "GET"), (":scheme", "http"), (":path", "/next")])
+    ended = ["END_HEADERS", "END_STREAM"]
+    client = [SettingsFrame(), HeadersFrame(3, ask, flags=ended)]
+    server = [SettingsFrame(), HeadersFrame(1, status, flags=["END_HEADERS"]), DataFrame(1, b"one")]
+    over = [DataFrame(1, b"", flags=["END_STREAM"]), HeadersFrame(3, status, flags=ended)]
+    return [
+        ("client", H2C),
+        ("server", SWITCH.replace(b"websocket", b"h2c") + b"".join(f.serialize() for f in server)),
+        ("client", PREFACE + b"".join(f.serialize() for f in client)),
+        ("server", b"".join(f.serialize() for f in over)),
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_connection_that_turns_to_http_2_is_followed(size: int, before: int) -> None:
+    plain: Said = [("client", GET), ("server", OK + b"Content-Length: 0\r\n\r\n")] * before
+    said = plain + [(side, piece) for side, data in _upgraded() for piece in cut(data, [size])]
+    first = before + 1
+    facts = observe(said)
+    assert kinds(facts, first)[:4] == ["RequestHead", "RequestEnd", "Remark", "ResponseHead"]
+    assert b"".join(pieces(facts, first)) == b"one"
+    assert end(facts, first).reason == end(facts, first + 2).reason == "complete"
+    assert pick(facts, RequestHead, first + 2)[0].target == "/next"
+
+
+def test_a_closing_ends_what_turned_to_http_2() -> None:
+    observer = Http1Observer(scheme="http")
+    facts = observe(_upgraded()[:2], observer) + observer.closed(9, "server", "reset")
+    assert end(facts).reason == "upstream-reset"
 
 
 # --- ends -----------------------------------------------------------------------------------------
