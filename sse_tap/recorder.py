@@ -311,7 +311,8 @@ class Connection:
 
     def _on_server_data(self, t: int, read: int, data: bytes, queued: int) -> None:
         self._recorder.taken(len(data) + _OVERHEAD)
-        if self._observer is None and self._protocol == "h2" and not self._blind:
+        if self._observer is None and not self._blind and (self._protocol == "h2" or _is_settings(data)):
+            self._protocol = "h2"
             self._observe(t, self._choose, b"")
         if self._observer is None:
             self._blind, self._early = True, []  # a server that speaks first is not an HTTP/1 server
@@ -368,6 +369,11 @@ class Connection:
         if isinstance(fact, Remark) and fact.kind == "observer-stopped":
             self._tap.unobserved += 1
             self._recorder.suffered(f"{self._tap.name}: stopped observing a connection: {fact.text}")
+
+
+def _is_settings(data: bytes) -> bool:
+    """Whether this begins as HTTP/2 servers do, who need not wait for the client (RFC 9113, 3.4, 6.5)."""
+    return len(data) >= 9 and data[3:9] == b"\x04\x00\x00\x00\x00\x00"
 
 
 class ExchangeTap:
