@@ -174,9 +174,6 @@ class Exchange:
 
     def _request(self) -> Request:
         head = self.head
-        url = f"{head.scheme}://{head.authority}{head.target}"
-        if "://" in head.target.split("?", 1)[0] or head.method == "CONNECT":
-            url = head.target  # absolute form (RFC 9112, 3.2.2)
         whole = self._request_done and self._body_size == len(self._body)
         if not whole:
             why = "longer than 1 MiB" if self._request_done else "not complete when the response began"
@@ -185,7 +182,7 @@ class Exchange:
         return Request(
             t=0,
             method=head.method,
-            url=self._redacted_url(url),
+            url=self._redacted_url(_url(head, self.tap)),
             http_version=head.http_version,
             headers=self._redacted_headers(head.headers),
             body=body,
@@ -284,6 +281,14 @@ _STEPS: dict[type, Callable[..., None]] = {
     Remark: Exchange._remark,
     Ended: Exchange._ended,
 }
+
+
+def _url(head: RequestHead, tap: Tap) -> str:
+    """The URL that was asked for (RFC 9112, 3.3); where the request names no host, the tap's."""
+    if "://" in head.target.split("?", 1)[0] or head.method == "CONNECT":
+        return head.target  # absolute form (3.2.2)
+    path = "" if head.target == "*" else head.target  # asterisk form (3.2.4)
+    return f"{head.scheme}://{head.authority or tap.listen}{path}"
 
 
 def _timestamp(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,20 @@ def test_counts_of_traces_that_are_over_are_kept(tmp_path: Path) -> None:
         recorder.writer.flush()
     recorder.close()
     assert (tap.streams, tap.chunks, tap.recorded, tap.lost) == (5, 10, 10, 0)
+
+
+@pytest.mark.parametrize(
+    ("target", "authority", "url"),
+    [
+        ("/a?b", "chat.test", "https://chat.test/a?b"),
+        ("*", "chat.test", "https://chat.test"),
+        ("http://other.test/a", "chat.test", "http://other.test/a"),
+        ("/a", "", "https://127.0.0.1:1/a"),
+    ],
+)
+def test_the_url_is_absolute_whatever_the_form_of_the_target(
+    target: str, authority: str, url: str, tmp_path: Path
+) -> None:
+    trace, _ = recorded(tmp_path, replace(head(target), authority=authority), *OPEN)
+    assert trace.request
+    assert trace.request.url == url
