@@ -74,7 +74,7 @@ class SSETap:
         self._seams = seams
         self._recorder: Recorder | None = None
         self._taps: dict[tuple[str, str], Tap] = {}
-        self._outages: set[tuple[str, str]] = set()
+        self._outages: set[tuple[str, str, str]] = set()  # tap, upstream, what it cannot be
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heart: asyncio.TimerHandle | None = None
         self._filter: flowfilter.TFilter | None = None
@@ -377,26 +377,26 @@ class SSETap:
         self._failing(data.client, data.server, "reached", f"cannot be reached: {reason}")
 
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
-        self._working(data.server, "reached")
+        self._working(data.client, data.server, "reached")
 
     def tls_failed_server(self, data: tls.TlsData) -> None:
         server = cast(connection.Server, data.conn)
         self._failing(data.context.client, server, "trusted", f"failed the TLS handshake: {server.error}")
 
     def tls_established_server(self, data: tls.TlsData) -> None:
-        self._working(cast(connection.Server, data.conn), "trusted")
+        self._working(data.context.client, cast(connection.Server, data.conn), "trusted")
 
     def _failing(self, client: connection.Client, server: connection.Server, how: str, text: str) -> None:
-        upstream = _address(server)
-        if (upstream, how) not in self._outages:
-            self._outages.add((upstream, how))
-            logger.error(f"sse-tap: {self._name(client)}: upstream {upstream} {text}")
+        outage = (self._name(client), _address(server), how)
+        if outage not in self._outages:
+            self._outages.add(outage)
+            logger.error(f"sse-tap: {outage[0]}: upstream {outage[1]} {text}")
 
-    def _working(self, server: connection.Server, how: str) -> None:
-        upstream = _address(server)
-        if (upstream, how) in self._outages:
-            self._outages.discard((upstream, how))
-            logger.log(_ALERT, f"sse-tap: upstream {upstream} can be {how} again")
+    def _working(self, client: connection.Client, server: connection.Server, how: str) -> None:
+        outage = (self._name(client), _address(server), how)
+        if outage in self._outages:
+            self._outages.discard(outage)
+            logger.log(_ALERT, f"sse-tap: {outage[0]}: upstream {outage[1]} can be {how} again")
 
     # fidelity `http`
 

@@ -14,6 +14,7 @@ from sse_tap.observe import header_text
 from sse_tap.observe.facts import (
     BodyChunks,
     Ended,
+    Remark,
     RequestBody,
     RequestEnd,
     RequestHead,
@@ -22,10 +23,13 @@ from sse_tap.observe.facts import (
 )
 from sse_tap.recorder import ExchangeTap
 from sse_tap.tap.reads import Reads
+from sse_tap.tap.sockets import Sockets, gave_up
 from sse_tap.trace import Headers
 
 KEPT = 1 << 20
 """Bytes of a streamed body that are given back to the flow at its end, for interfaces that show it."""
+
+_FRAME = 1 << 14  # bytes of a DATA frame, if the client asks for no larger ones (RFC 9113, 4.2)
 
 
 def fields(headers: http.Headers | None) -> Headers:
@@ -52,6 +56,8 @@ class FlowRecord:
 
     def __init__(self, flow: http.HTTPFlow, record: ExchangeTap, reads: Reads) -> None:
         self.flow, self._record, self._reads = flow, record, reads
+        self._sockets = Sockets(flow.client_conn)
+        self._bytes = self._frames = 0  # of response body, and how many DATA frames would carry them
         self._kept: dict[str, bytearray | None] = {"request": bytearray(), "response": bytearray()}
         self._asked = self._ended = False
         self._last = time.monotonic_ns()  # when something passed
@@ -86,7 +92,11 @@ class FlowRecord:
 
     def failed(self, t: int, message: str) -> None:
         """mitmproxy's `error` hook: the flow ended early."""
-        self._end(t, end_reason(self.flow, message, (t - self._last) / 1e9))
+        idle = (t - self._last) / 1e9
+        reason = end_reason(self.flow, message, idle)
+        if reason == "upstream-timeout":
+            self._record.put(Remark(t, "timeout", gave_up(idle)))
+        self._end(t, reason)
 
     def stopped(self, t: int) -> None:
         """The tap itself stops."""
@@ -110,12 +120,22 @@ class FlowRecord:
     def _on_response(self, t: int, data: bytes) -> None:
         if data:
             self._keep("response", data)
-            self._record.put(BodyChunks(t, self._reads.number(), (data,)))
+            self._record.put(BodyChunks(t, self._reads.number(), (data,), self._queued()))
+            self._bytes += len(data)
+            self._frames += -(-len(data) // _FRAME)
             return
         trailers = self.flow.response.trailers if self.flow.response else None
         if trailers:
             self._record.put(ResponseTrailers(t, fields(trailers)))
         self._end(t, "complete")
+
+    def _queued(self) -> int:
+        """Bytes that the client has not taken; of an HTTP/2 client an estimate, from the frames held."""
+        held = self._sockets.frames_held(
+            self.flow
+        )  # to sum up a long queue for every chunk would be quadratic
+        average = self._bytes / self._frames if held and self._frames else 0
+        return self._sockets.queued(self.flow.client_conn) + round(held * average)
 
     def _end(self, t: int, reason: str) -> None:
         if not self._ended:

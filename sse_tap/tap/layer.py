@@ -24,7 +24,7 @@ from OpenSSL import SSL
 from sse_tap.hostheader import HostRewriter
 from sse_tap.observe import How, Side
 from sse_tap.recorder import Connection as Record
-from sse_tap.tap.sockets import Sockets
+from sse_tap.tap.sockets import Sockets, gave_up
 
 _LOOK = 0.02  # seconds between two looks at a side that has closed its half
 _SOON = 0.002  # seconds after which one is due when bytes were sent there: a RST would be the answer
@@ -183,7 +183,10 @@ class WireLayer(layer.Layer):
             return
         t = time.monotonic_ns()
         side: Side = "client" if connection == self._client else "server"
-        how = self._sockets.how_closed(connection, (t - self._last) / 1e9)
+        idle = (t - self._last) / 1e9
+        how = self._sockets.how_closed(connection, idle)
+        if how == "timeout":
+            self._record.remark(t, "timeout", gave_up(idle))
         if side == "server" and self._is_lost(self._client):
             yield from self._broken(t, "client", "reset")
         elif how != "eof":

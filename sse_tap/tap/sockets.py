@@ -12,10 +12,12 @@ import contextlib
 import fcntl
 import socket
 import struct
+from collections.abc import Sized
 from typing import Any
 
 from mitmproxy import ctx
 from mitmproxy.connection import Client, Connection
+from mitmproxy.http import HTTPFlow
 
 from sse_tap.observe import How
 
@@ -23,11 +25,18 @@ _SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes in the send queue that were not 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST (socket(7))
 
 
+def gave_up(idle: float) -> str:
+    """What a trace says of a connection on which nothing had passed for `idle` seconds."""
+    return f"nothing passed for {idle:.0f} s; the connection was given up"
+
+
 class Sockets:
     """The sockets of one client connection and its upstream connection."""
 
     def __init__(self, client: Client) -> None:
         self._handler: Any = None
+        self._frames: dict[int, Sized] | None = None  # of a flow's client, by stream
+        self._stream = 0
         with contextlib.suppress(Exception):
             self._handler = ctx.master.addons.get("proxyserver").connections[client.id]
 
@@ -37,6 +46,16 @@ class Sockets:
             writer = self._handler.transports[connection].writer
             return int(writer.transport.get_write_buffer_size()) + _unsent(writer)
         except Exception:  # noqa: BLE001 - a figure for the record must not reach the stream
+            return 0
+
+    def frames_held(self, flow: HTTPFlow) -> int:
+        """DATA frames of a flow that mitmproxy holds back: its HTTP/2 client takes no more for now."""
+        try:
+            if self._frames is None:
+                self._frames, self._stream = _frames_of(self._handler.layer, flow)
+            return len(self._frames.get(self._stream, ()))
+        except Exception:  # noqa: BLE001 - as above
+            self._frames = {}
             return 0
 
     def how_closed(self, connection: Connection, idle: float) -> How:
@@ -81,6 +100,25 @@ class Sockets:
 
     def _socket(self, connection: Connection) -> Any:
         return self._handler.transports[connection].writer.get_extra_info("socket")
+
+
+def _frames_of(top: Any, flow: HTTPFlow) -> tuple[dict[int, Sized], int]:
+    """The frames that wait in the client's connection, by stream, and the flow's stream.
+
+    No layer knows where it stands, so they are looked for from the `top`; LookupError without HTTP/2.
+    """
+    todo, seen = [top], set()
+    while todo:
+        layer = todo.pop()
+        seen.add(id(layer))
+        streams = getattr(layer, "streams", {})
+        for number, stream in streams.items():
+            if getattr(stream, "flow", None) is flow:
+                return layer.connections[flow.client_conn].h2_conn.stream_buffers, number
+        below = [getattr(layer, name, None) for name in ("child_layer", "layer")]
+        below += [getattr(getattr(layer, "_handle_event", None), "__self__", None), *streams.values()]
+        todo += [each for each in below if each is not None and id(each) not in seen]
+    raise LookupError
 
 
 def _unsent(writer: Any) -> int:

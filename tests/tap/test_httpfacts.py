@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.http import Headers
 from mitmproxy.test import taddons, tflow
 
-from sse_tap.observe.facts import BodyChunks, Ended, Fact, RequestBody, RequestEnd, RequestHead
+from sse_tap.observe.facts import BodyChunks, Ended, Fact, Remark, RequestBody, RequestEnd, RequestHead
 from sse_tap.tap.httpfacts import KEPT, FlowRecord, end_reason, fields
 from sse_tap.tap.reads import Reads
 
@@ -64,6 +66,34 @@ def test_pieces_become_facts_and_the_end_is_told_once() -> None:
     assert chunks.pieces == (b"data: x\n\n",)
     assert isinstance(over, Ended)
     assert over.reason == "complete"
+
+
+def test_frames_that_mitmproxy_holds_back_from_an_http_2_client_are_queued() -> None:
+    seen, kept = record()
+    frames: dict[int, list[bytes]] = {5: []}
+    client = SimpleNamespace(h2_conn=SimpleNamespace(stream_buffers=frames))
+    http = SimpleNamespace(
+        streams={5: SimpleNamespace(flow=seen.flow)}, connections={seen.flow.client_conn: client}
+    )
+    top = SimpleNamespace(_handle_event=SimpleNamespace(__self__=SimpleNamespace(child_layer=http)))
+    seen._sockets._handler = SimpleNamespace(layer=top)
+    for held in (0, 0, 1, 2):
+        frames[5] = [b"frame"] * held
+        seen.response_piece(b"x" * 100)
+    assert [fact.queued for fact in kept.facts if isinstance(fact, BodyChunks)] == [0, 0, 100, 200]
+
+
+def test_a_flow_on_which_nothing_passed_too_long_says_so() -> None:
+    seen, kept = record()
+    with taddons.context() as context:
+        context.options.tcp_timeout = 0
+        seen.flow.client_conn.state = ConnectionState.CLOSED
+        seen.failed(time.monotonic_ns(), "Client disconnected.")
+    remark, over = kept.facts[-2:]
+    assert isinstance(remark, Remark)
+    assert remark.kind == "timeout"
+    assert isinstance(over, Ended)
+    assert over.reason == "upstream-timeout"
 
 
 def test_kept_bodies_go_back_to_the_flow_up_to_a_bound() -> None:

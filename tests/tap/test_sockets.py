@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from mitmproxy.connection import Client
+from mitmproxy.test import tflow
 
 from sse_tap.tap.sockets import Sockets
 
@@ -67,6 +68,7 @@ def test_where_mitmproxy_has_changed_shape_there_are_no_figures_and_no_error() -
     assert asyncio.run(closed(found, cancel=False, idle=0)) == "eof"
     odd = sockets(reader=None, writer=None)
     assert (odd.queued(CLIENT), odd.has_failed(CLIENT)) == (0, False)
+    assert found.frames_held(tflow.tflow()) == odd.frames_held(tflow.tflow()) == 0
 
 
 def test_a_connection_that_mitmproxy_has_dropped_is_gone() -> None:

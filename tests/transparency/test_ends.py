@@ -128,7 +128,9 @@ def test_idle_streams_given_up_by_the_tap_are_upstream_timeouts(origin: Origin, 
     wires = _open(short_taps.address("short"), "idle")
     for wire in wires:
         wire.to_end()
-    assert [ended(trace).reason for trace in short_taps.traces("/idle/", 2)] == ["upstream-timeout"] * 2
+    traces = short_taps.traces("/idle/", 2)
+    assert [ended(trace).reason for trace in traces] == ["upstream-timeout"] * 2
+    assert [note.kind for trace in traces for note in trace.notes] == ["timeout"] * 2
     origin.rest()
 
 
