@@ -13,7 +13,7 @@ from enum import Enum, auto
 from itertools import pairwise
 
 from sse_tap.text import duration
-from sse_tap.timing import Blocks, Kind, blocks_of, finish_of, start_of
+from sse_tap.timing import Blocks, Kind, blocks_of, body_problems, finish_of, start_of
 from sse_tap.trace import Lag, Lost, Trace
 
 # Reads with so many blocks are drawn as a full brick; two to four are everyday (the last content, its
@@ -41,7 +41,8 @@ class Group:
 class Lane:
     """What one tap saw of a stream. `times`, `reads` and `kinds` are parallel, one entry a block;
     `parts` are times of chunks that completed no block. `response` and `end` are None where not seen;
-    `last` is the time of the last thing seen."""
+    `last` is the time of the last thing seen; `queued` is when most bytes waited for the client, and how
+    many; `problems` are what to know of the trace, for people."""
 
     tap: str
     request: int
@@ -56,6 +57,8 @@ class Lane:
     parts: Sequence[int] = ()
     lost: tuple[Lost, ...] = ()
     lags: tuple[Lag, ...] = ()
+    queued: tuple[int, int] | None = None
+    problems: tuple[str, ...] = ()
     source: str = ""
     id: str = ""
     offset: int = 0  # what was added to the trace's `t`
@@ -179,10 +182,18 @@ def lane_of(trace: Trace, offset: int = 0, blocks: Blocks | None = None) -> Lane
         parts=_shift(parts, offset),
         lost=tuple(replace(lost, t=_clamp(lost.t + offset)) for lost in trace.lost),
         lags=tuple(replace(lag, t=_clamp(lag.t + offset)) for lag in trace.lags),
+        queued=_queued(trace, offset),
+        problems=(*trace.problems, *body_problems(blocks)),
         source=trace.source,
         id=trace.header.id,
         offset=offset,
     )
+
+
+def _queued(trace: Trace, offset: int) -> tuple[int, int] | None:
+    """When most bytes waited for the client, and how many; None where none ever did."""
+    most = max(trace.chunks.queued, default=0)
+    return (_clamp(trace.chunks.times[trace.chunks.queued.index(most)] + offset), most) if most else None
 
 
 def _shift(times: Sequence[int], offset: int) -> list[int]:
@@ -249,6 +260,7 @@ class Mark(Enum):
     COMMENT = auto()
     ONE = auto()  # one event
     APART = auto()  # several events, each in a read of its own
+    MIXED = auto()  # events and comments, each in a read of its own
     FEW = auto()  # two to four blocks in one read
     BRICK = auto()  # five or more blocks in one read
     DONE = auto()
@@ -283,14 +295,14 @@ class _Tally:
     done: bool = False
 
     def cell(self) -> Cell:
-        """What this cell shows: together before [DONE] before comments before events apart."""
+        """What this cell shows: together before [DONE] before comments and events apart."""
         if self.fullest >= MANY or (self.fullest >= 2 and not self.done):
             mark = Mark.BRICK if self.fullest >= MANY else Mark.FEW
             return Cell(mark, True, 1, self.fullest)
         if self.done:
             return Cell(Mark.DONE, False, 1, self.fullest)
         if self.comments:
-            return Cell(Mark.COMMENT, False, 1, self.fullest)
+            return Cell(Mark.MIXED if self.tall + self.short else Mark.COMMENT, False, 1, self.fullest)
         if not self.tall + self.short:
             return Cell(Mark.RETRY, False, 1, self.fullest)
         third = int(self.place * 3) % 3

@@ -38,6 +38,7 @@ from sse_tap.text import (
     plural,
     shorten,
     shorten_middle,
+    size,
     visible,
     width_of,
 )
@@ -45,6 +46,7 @@ from sse_tap.timing import Kind
 
 MIN_WIDTH, MAX_WIDTH = 40, 2000
 _NAME_SHARE = 5  # tap names take at most a fifth of the width
+DOUBTS = 2  # problems of a trace that are told above its picture
 
 END_WORDS = {
     "client-aborted": "client aborted",
@@ -82,6 +84,7 @@ UNICODE = Glyphs(
         Mark.PART: "╷",
         Mark.RETRY: "↻",
         Mark.COMMENT: ":",
+        Mark.MIXED: "╏",
         Mark.FEW: "▄",
         Mark.BRICK: "█",
         Mark.DONE: "◆",
@@ -112,6 +115,7 @@ ASCII = Glyphs(
         Mark.PART: ",",
         Mark.RETRY: "r",
         Mark.COMMENT: ":",
+        Mark.MIXED: ";",
         Mark.FEW: "=",
         Mark.BRICK: "#",
         Mark.DONE: "*",
@@ -141,6 +145,7 @@ STYLES = {
     Mark.PART: "dim",
     Mark.RETRY: "cyan",
     Mark.COMMENT: "bold cyan",
+    Mark.MIXED: "cyan",
     Mark.FEW: "yellow",
     Mark.BRICK: "bold yellow",
     Mark.DONE: "bold",
@@ -162,6 +167,7 @@ TONES = {
 _LEGEND = {
     Mark.RETRY: "retry:",
     Mark.COMMENT: "comment",
+    Mark.MIXED: "events and comments",
     Mark.FEW: f"2-{MANY - 1} blocks in one read",
     Mark.BRICK: f"{MANY} or more in one read",
     Mark.DONE: "[DONE]",
@@ -176,6 +182,7 @@ _LEGEND = {
 }
 _IN_ORDER = (
     Mark.COMMENT,
+    Mark.MIXED,
     Mark.FEW,
     Mark.BRICK,
     Mark.DONE,
@@ -277,17 +284,22 @@ class Drawing:
         return _joined(chars)
 
     def _labels(self, lane: Lane, cells: Sequence[Cell], scale: Scale, *, counted: bool) -> Iterator[Label]:
-        """What is worth words at a lane, in the order of worth: ends, losses, lag, how many came together."""
+        """What is worth words at a lane, in the order of worth: ends, losses, lag, a slow client, how many
+        came together."""
         glyphs = self.glyphs
         if not lane.running and lane.reason != "complete":
-            words = END_WORDS.get(lane.reason, self._say(lane.reason)[:30]) or "no end recorded"
+            reason = shorten(self._say(lane.reason), 30, glyphs.ellipsis)
+            words = END_WORDS.get(lane.reason, reason) or "no end recorded"
             yield Label(scale.cell(lane.last) + 1, words, "bad", 9e18)
         for lost in lane.lost:
-            text = f"{glyphs.lost} lost {lost.chunks:,}"[:30]
+            text = shorten(f"{glyphs.lost} lost {lost.chunks:,}", 30, glyphs.ellipsis)
             yield Label(scale.cell(lost.t), text, "bad", 8e18, glyphs.lost)
         for lag in lane.lags:
-            text = f"{glyphs.lag} lag {self._say(duration(lag.ms * 1e6))}"[:30]
+            text = shorten(f"{glyphs.lag} lag {self._say(duration(lag.ms * 1e6))}", 30, glyphs.ellipsis)
             yield Label(scale.cell(lag.t), text, "tap", 1e18 + min(lag.ms, 1e12), glyphs.lag)
+        if lane.queued:
+            t, waiting = lane.queued
+            yield Label(scale.cell(t), f"slow client: {size(waiting)} waiting"[:40], "tap", 9e17)
         for index, cell in enumerate(cells):
             if cell.mark is Mark.BRICK and not counted:
                 yield Label(index, f"{glyphs.times}{cell.count}", "many", cell.count)
@@ -303,6 +315,8 @@ class Drawing:
     def _head(self, width: int) -> Text:
         """`POST /chat/stream  200  7.8 s  40 blocks (4 comments)  2026-11-22 13:40:11 UTC`."""
         method, path = self._say(self.picture.method)[:12], self._say(path_of(self.picture.url))
+        if not self.picture.method:
+            method, path = "?", "(request not seen)"
         room = width - len(method) - 3
         rest = self._facts(room - min(width_of(path), room // 3))
         path = shorten_middle(path, max(room - width_of(rest), 1), self.glyphs.ellipsis)
@@ -332,6 +346,8 @@ class Drawing:
             yield self._remark(f"clocks of different machines, aligned to ±{duration(error)}", width)
         if remark:
             yield self._remark(remark, width)
+        for lane in self.picture.lanes:
+            yield from (self._remark(text, width) for text in _doubts(lane))
 
     def _remark(self, text: str, width: int) -> Text:
         return Text(shorten(self._say(text), width, self.glyphs.ellipsis), style="magenta", no_wrap=True)
@@ -366,7 +382,16 @@ class Timeline:
         used = {mark for drawing in self.drawings for mark in drawing.marks(width)}
         textual = any(Kind.CONTENT in drawing.picture.tall for drawing in self.drawings)
         several = any(len(drawing.picture.lanes) > 1 for drawing in self.drawings)
-        return wrap([*explain(used, self.glyphs, textual=textual, several=several)], width)
+        entries = [*explain(used, self.glyphs, textual=textual, several=several), *self._recorder_marks()]
+        return wrap(entries, width)
+
+    def _recorder_marks(self) -> Iterator[Text]:
+        """The marks of what the tap itself did, which may stand without words where there is no room."""
+        lanes = [lane for drawing in self.drawings for lane in drawing.picture.lanes]
+        if any(lane.lost for lane in lanes):
+            yield Text.assemble((self.glyphs.lost, TONES["bad"]), " ", ("chunks not recorded", "dim"))
+        if any(lane.lags for lane in lanes):
+            yield Text.assemble((self.glyphs.lag, TONES["tap"]), " ", ("the tap itself ran late", "dim"))
 
 
 def as_svg(timeline: Timeline, width: int, title: str = "sse-tap timeline") -> str:
@@ -486,6 +511,15 @@ def _line(name: str, margin: int, row: Text, style: str = "") -> Text:
     text.append_text(row)
     text.rstrip()
     return text
+
+
+def _doubts(lane: Lane) -> Iterator[str]:
+    """The first problems of a trace; of one that is still being written none: its last line may be cut."""
+    shown = () if lane.running else lane.problems[:DOUBTS]
+    for problem in shown:
+        yield f"{lane.tap}: {problem}"
+    if shown and len(lane.problems) > DOUBTS:
+        yield f"{lane.tap}: more problems ({len(lane.problems) - DOUBTS:,}), see sse-tap show"
 
 
 def _flow(counts: Sequence[int], noun: str) -> str:

@@ -74,9 +74,15 @@ def test_comments_differ_from_events_and_text_from_other_events() -> None:
     ]
 
 
-def test_a_comment_is_seen_among_events_of_its_cell() -> None:
+def test_a_comment_and_events_of_one_cell_are_both_seen() -> None:
     built = trace("a", [(101, content("x")), (104, comment()), (108, content("y"))], end_ms=900)
-    assert cells(built)[11].mark is Mark.COMMENT
+    assert cells(built)[11].mark is Mark.MIXED
+
+
+def test_a_lane_tells_when_most_bytes_waited_for_the_client() -> None:
+    built = trace("a", [(100, content("x")), (200, content("y"), 2, 9), (300, content("z"), 3, 16384)])
+    assert lane_of(built, ns(5)).queued == (ns(305), 16384)
+    assert lane_of(trace("a", [(100, content("x"))])).queued is None
 
 
 def test_done_is_marked_alone_with_its_neighbours_and_beside_a_brick() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from unicodedata import category
 
 import pytest
 
-from sse_tap.lanes import Group, Scale, picture
+from sse_tap.lanes import Group, Scale, picture, running
 from sse_tap.text import width_of
 from sse_tap.timeline import ASCII, UNICODE, Timeline, as_svg, connect, path_of
 from tests.build import content, ns, trace
@@ -68,6 +69,26 @@ def test_losses_and_lag_are_said() -> None:
     shown = text([buffered()], 100)
     assert "✗ lost 12" in shown
     assert "≈ lag 32 ms" in shown
+    legend = " ".join(line.plain for line in Timeline([buffered()]).legend(100))
+    assert "✗ chunks not recorded   ≈ the tap itself ran late" in legend
+
+
+def test_a_slow_client_is_said() -> None:
+    pieces = [(10.0 * i, content("x"), i, 1024 * i) for i in range(1, 90)]
+    assert "slow client: 89.0 KiB waiting" in text([picture([trace("edge", pieces)])], 80)
+
+
+def test_what_is_wrong_with_a_trace_is_said_before_its_picture() -> None:
+    odd = trace("edge", [(1, content("x"))], problems=["line 5 is cut off", "two", "three"])
+    lines = text([picture([odd])], 80).splitlines()
+    assert lines[1:4] == ["edge: line 5 is cut off", "edge: two", "edge: more problems (1), see sse-tap show"]
+    assert "cut off" not in text([running(picture([replace(odd, end=None)]), ns(9))], 80)
+
+
+def test_a_stream_whose_request_was_not_seen_says_so() -> None:
+    assert text([picture([trace("edge", [(1, content("x"))], request_ms=None)])], 80).startswith(
+        "? (request not seen)  200"
+    )
 
 
 def test_ends_are_said_in_words() -> None:

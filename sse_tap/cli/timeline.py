@@ -141,6 +141,8 @@ def _lane(lane: Lane, span: int) -> dict[str, Any]:
         ],
         "lost": [{"t_ms": rounded(x.t / _MS), "chunks": x.chunks, "bytes": x.bytes} for x in lane.lost],
         "lags": [{"t_ms": rounded(x.t / _MS), "ms": x.ms} for x in lane.lags],
+        "queued": lane.queued and {"t_ms": rounded(lane.queued[0] / _MS), "bytes": lane.queued[1]},
+        "problems": [*lane.problems],
     }
 
 
