@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import islice
 
 from sse_tap.importing import CannotImport, Found, later, version_of
 from sse_tap.observe.http1 import ChunkedBody, LostPlace, parse_request, parse_response
@@ -65,8 +66,9 @@ def read(data: bytes, day: datetime) -> list[Found]:
 
 
 def _entries(lines: list[str]) -> Iterator[Entry]:
-    at = days = 0
-    index = 0
+    at = days = index = 0
+    # The first dump, of the request or of TLS, tells one form from the other; a short one later may not.
+    dots = not any(_HEX.match(line) for line in islice(filter(_ASCII.match, lines), 1))
     while index < len(lines):
         match = _ENTRY.match(lines[index])
         index += 1
@@ -80,7 +82,12 @@ def _entries(lines: list[str]) -> Iterator[Entry]:
         t = _time_of_day(match)
         days += t < at - DAY_NS // 2  # past midnight
         at = t
-        data, dots = _bytes(lines[start:index], int(match[7] or 0))
+        try:
+            data = _bytes(lines[start:index], int(match[7] or 0), dots)
+        except CannotImport:
+            if index < len(lines):
+                raise
+            return  # cut off in its last entry: curl still wrote, or was killed
         yield Entry(t + days * DAY_NS, match[6], data, match[8] or "", dots)
 
 
@@ -89,17 +96,16 @@ def _time_of_day(match: re.Match[str]) -> int:
     return ((hours * 60 + minutes) * 60 + seconds) * 1_000_000_000 + int(match[4].ljust(6, "0")) * 1000
 
 
-def _bytes(lines: list[str], size: int) -> tuple[bytes, bool]:
-    """The bytes of an entry's dump, and whether it was made by `--trace-ascii`."""
-    dumps = [_HEX.match(line) for line in lines]
-    data = b"".join(bytes.fromhex(dump[1]) for dump in dumps if dump)[:size]
-    if len(data) == size:
-        return data, False
-    data = _ascii(lines)
-    data += b"\r\n" if len(data) + 2 == size else b""
+def _bytes(lines: list[str], size: int, dots: bool) -> bytes:
+    """The bytes of an entry's dump; `dots`: it was made by `--trace-ascii`."""
+    if dots:
+        data = _ascii(lines)
+        data += b"\r\n" if len(data) + 2 == size else b""
+    else:
+        data = b"".join(bytes.fromhex(dump[1]) for dump in map(_HEX.match, lines) if dump)[:size]
     if len(data) != size:
         raise CannotImport(f"it does not hold all bytes (cut off?); {HOW_TO}")
-    return data, True
+    return data
 
 
 def _ascii(lines: list[str]) -> bytes:

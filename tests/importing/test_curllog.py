@@ -32,6 +32,16 @@ def entry(t: str, kind: str, data: bytes = b"", text: str = "") -> str:
     return "".join(lines)
 
 
+def in_ascii(t: str, kind: str, data: bytes) -> str:
+    """As `--trace-ascii` writes it, which begins a line at each CRLF."""
+    lines, at = [f"{t} {'=>' if kind.startswith('Send') else '<='} {kind}, {len(data)} bytes (0x0)\n"], 0
+    for row in data.removesuffix(b"\r\n").split(b"\r\n"):
+        shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        lines.append(f"{at:04x}: {shown}\n")
+        at += len(row) + 2
+    return "".join(lines)
+
+
 def log(*entries: str) -> bytes:
     return "".join(entries).encode()
 
@@ -104,9 +114,11 @@ def test_trace_ascii_is_read_but_for_what_is_not_ascii(options: list[str], tmp_p
 def test_what_trace_ascii_lost_is_a_dot() -> None:
     """Two line ends are guessed where the text before one ended with a dot."""
     body = 'data: {"a": "é"}\n\ndata: ü.\ndata: b\n\n'.encode()
-    dots = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in body)
-    data = log(REQUEST, entry("23:59:59.950000", "Recv header", HEAD + b"\r\n"))
-    data += f"23:59:59.960000 <= Recv data, {len(body)} bytes (0x0)\n0000: {dots}\n".encode()
+    data = log(
+        in_ascii("23:59:59.900000", "Send header", b"GET /chat HTTP/1.1\r\nHost: h:81\r\n\r\n"),
+        in_ascii("23:59:59.950000", "Recv header", HEAD + b"\r\n"),
+        in_ascii("23:59:59.960000", "Recv data", body),
+    )
     assert [piece for _, _, piece in one(data).pieces] == [b'data: {"a": ".."}\n\ndata: ..\n\ndata: b\n\n']
 
 
@@ -204,3 +216,15 @@ def test_what_is_no_such_log_is_refused_in_one_line(wrong: bytes) -> None:
     with pytest.raises(CannotImport) as refused:
         read(wrong, DAY)
     assert "\n" not in str(refused.value)
+
+
+def test_a_log_cut_off_anywhere_holds_what_came_before() -> None:
+    """curl was killed, or still writes: its last entry is not whole, or the stream did not end."""
+    pieces = [b"data: %d\n\n" % number for number in range(3)]
+    before = log(REQUEST, entry("23:59:59.950000", "Recv header", HEAD + b"\r\n"))
+    whole = before + log(*(entry("23:59:59.960000", "Recv data", piece) for piece in pieces))
+    for size in range(len(before), len(whole)):
+        found = one(whole[:size])
+        assert [piece for _, _, piece in found.pieces] == pieces[: len(found.pieces)]
+        assert found.end is None
+    assert len(one(whole).pieces) == 3
