@@ -102,6 +102,8 @@ def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
     if not isinstance(source, str | Path):
         yield source
     elif str(source) == "-":
+        if sys.stdin is None:  # a shell's `<&-`
+            raise TraceError("cannot read standard input: it is closed")
         yield sys.stdin.buffer
     else:
         with Path(source).open("rb") as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 
@@ -12,3 +13,7 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Whoever runs us in the C locale still gets the pictures in Unicode that the tests are about.
+    for name in ("LC_ALL", "LANG"):
+        if os.environ.get(name) in ("C", "POSIX"):
+            del os.environ[name]

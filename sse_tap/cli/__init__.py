@@ -61,7 +61,8 @@ class Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # a shell's `>&-`
+                sys.stdout.flush()
         except BrokenPipeError:
             hush()
             ctx.exit(PIPE)

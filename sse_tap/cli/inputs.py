@@ -41,7 +41,9 @@ def load(paths: Sequence[str]) -> list[Trace]:
 def load_one(path: str) -> Trace:
     """The trace in one file ("-": standard input); TraceError for a folder or anything unreadable."""
     if path != "-" and Path(path).is_dir():
-        raise TraceError(f"{visible(path)} is a folder: name one of the traces in it (sse-tap ls lists them)")
+        raise TraceError(
+            f"{visible(path) or '.'} is a folder: name one of the traces in it (sse-tap ls lists them)"
+        )
     return read_trace(path)
 
 

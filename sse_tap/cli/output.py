@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -32,9 +33,19 @@ def console(*, width: int | None = None, stderr: bool = False, **extra: Any) -> 
 
 
 def plain_terminal() -> bool:
-    """Whether standard output cannot show Unicode, by its encoding."""
+    """Whether standard output cannot show Unicode, by its encoding and the locale."""
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
-    return not encoding.startswith(("utf", "cp65001"))
+    return not encoding.startswith(("utf", "cp65001")) or _plain_locale()
+
+
+def _plain_locale() -> bool:
+    """Whether somebody asked for the C locale, which has ASCII alone: Python writes UTF-8 there all the same
+    (PEP 540), and then puts a locale of its own into LC_CTYPE (PEP 538)."""
+    told = os.environ.get
+    if told("PYTHONIOENCODING") or told("PYTHONUTF8"):
+        return False
+    own = bool(sys.flags.utf8_mode)
+    return (told("LC_ALL") or (not own and told("LC_CTYPE")) or told("LANG")) in ("C", "POSIX")
 
 
 def print_json(value: Any) -> None:

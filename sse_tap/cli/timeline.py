@@ -34,8 +34,8 @@ _MS = 1e6
     "--export",
     "target",
     metavar="FILE",
-    type=click.Path(dir_okay=False, allow_dash=False),
-    help="Write the picture to FILE: .svg, .html or .txt.",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Write the picture to FILE: .svg, .html or .txt; - is standard output, as text.",
 )
 @click.option("--stream", "wanted", metavar="ID", help="Only the stream with a trace whose id begins so.")
 @width_option()
@@ -61,7 +61,7 @@ def command(
     elif target is None:
         console(width=width).print(Timeline(pictures, ascii=plain or plain_terminal()))
     if target is not None:
-        write(pictures, Path(target), width or EXPORT_WIDTH, plain)
+        write(pictures, target, width or EXPORT_WIDTH, plain)
 
 
 def chosen(streams: Sequence[Stream], wanted: str | None) -> list[Stream]:
@@ -79,12 +79,15 @@ def _ids(stream: Stream, wanted: str) -> Iterator[bool]:
         yield one.startswith(wanted)
 
 
-def write(pictures: Sequence[Picture], target: Path, width: int, plain: bool) -> None:
+def write(pictures: Sequence[Picture], target: str, width: int, plain: bool) -> None:
     """Write the picture in the format that the file's name asks for."""
-    make = EXPORTS.get(target.suffix.lower())
-    if make is None:
+    make = EXPORTS.get(Path(target).suffix.lower())
+    if target == "-":
+        click.echo(_txt(Timeline(pictures, ascii=plain or plain_terminal()), width), nl=False)
+    elif make is None:
         raise click.UsageError(f"--export writes {', '.join(EXPORTS)}: give the file one of these endings")
-    target.write_text(make(Timeline(pictures, ascii=plain), width), encoding="utf-8")
+    else:
+        Path(target).write_text(make(Timeline(pictures, ascii=plain), width), encoding="utf-8")
 
 
 def _svg(timeline: Timeline, width: int) -> str:

@@ -206,3 +206,20 @@ def test_a_terminal_without_unicode_gets_ascii(tmp_path: Path) -> None:
         )
         assert (done.returncode, done.stderr) == (0, b"")
         assert b"edge" in done.stdout
+
+
+@pytest.mark.parametrize(("closed", "status", "said"), [("<&-", 2, "it is closed\n"), (">&-", 0, "")])
+def test_a_shell_may_close_our_input_and_output(closed: str, status: int, said: str, tmp_path: Path) -> None:
+    path = write(tmp_path, trace("edge", [(1, content("x"))]))[0]
+    source = "-" if closed == "<&-" else str(path)
+    command = f'exec "$0" -m sse_tap show "$1" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, source],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status
+    assert done.stderr.endswith(said)
+    assert done.stderr.count("\n") <= 1

@@ -56,6 +56,12 @@ def test_standard_input_is_a_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert read("-").tap == "edge"
 
 
+def test_standard_input_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(TraceError, match="standard input: it is closed"):
+        load_one("-")
+
+
 def test_taps_of_one_stream_are_drawn_with_their_groups(tmp_path: Path) -> None:
     pair(tmp_path)
     (stream,) = load_streams([str(tmp_path)])

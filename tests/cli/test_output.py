@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -30,6 +32,29 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_terminal_s_encoding_decides(encoding: str, plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
     assert plain_terminal() is plain
+
+
+@pytest.mark.parametrize(
+    ("environment", "plain"),
+    [
+        ("LC_ALL=C", True),
+        ("LANG=C", True),
+        ("LANG=POSIX", True),
+        ("LANG=C LC_CTYPE=C.UTF-8", False),
+        ("LC_ALL=C.UTF-8 LANG=C", False),
+        ("LC_ALL=C PYTHONIOENCODING=utf-8", False),
+        ("", False),
+    ],
+)
+def test_the_c_locale_has_ascii_alone_where_it_was_asked_for(environment: str, plain: bool) -> None:
+    code = "from sse_tap.cli.output import plain_terminal; print(plain_terminal())"
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON"))
+    }
+    settings = dict(setting.split("=") for setting in environment.split())
+    env = {**kept, "PYTHONPATH": os.pathsep.join(sys.path), **settings}
+    said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert said.stdout == f"{plain}\n"
 
 
 def test_json_is_one_line_of_ascii(capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,6 +46,12 @@ def test_exports_by_the_file_s_ending(tmp_path: Path, ending: str, begin: str) -
     assert "59 blocks" in target.read_text(encoding="utf-8")
 
 
+def test_an_export_to_standard_output_is_the_text(tmp_path: Path) -> None:
+    write(tmp_path, trace("edge", [(1, content("x"))]))
+    timeline(tmp_path, "--export", tmp_path / "picture.txt")
+    assert timeline(tmp_path, "--export", "-").stdout == (tmp_path / "picture.txt").read_text("utf-8")
+
+
 def test_another_ending_is_a_usage_error(tmp_path: Path) -> None:
     pair(tmp_path)
     done = timeline(tmp_path, "--export", tmp_path / "picture.png")
