@@ -110,7 +110,10 @@ def _end(scene: _Scene) -> Iterator[Finding]:
     end, t = scene.trace.end, finish_of(scene.trace)
     if end is None:
         yield scene.finding(
-            "cut-trace", "warning", t, "the trace stops without an end: the recorder was killed"
+            "cut-trace",
+            "warning",
+            t,
+            "the trace stops without an end: the recorder was killed, could not write, or is still at it",
         )
     elif end.reason in _END_TEXTS:
         severity, text = _END_TEXTS[end.reason]
