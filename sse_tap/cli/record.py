@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from sse_tap.cli.options import examples
+from sse_tap.cli.output import plain_terminal
 from sse_tap.tap.spec import TapSpec, check_taps, parse_tap
-from sse_tap.text import visible
+from sse_tap.text import ascii_only, visible
 
 
 def _taps(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[TapSpec]:
@@ -128,10 +129,15 @@ def _ready(specs: list[TapSpec], where: dict[str, str], output: Path) -> None:
     width = max(len(spec.name) for spec in specs)
     for spec in specs:
         scheme = spec.url.partition("://")[0]
-        click.echo(f"{spec.name:{width}}  {scheme}://{where[spec.name]} → {spec.url}")
-    click.echo(f"recording to {visible(str(output))} (Ctrl-C stops)")
+        click.echo(_spelled(f"{spec.name:{width}}  {scheme}://{where[spec.name]} → {spec.url}"))
+    click.echo(_spelled(f"recording to {output} (Ctrl-C stops)"))
 
 
 def _say(text: str, level: int) -> None:
     word = "error: " if level >= logging.ERROR else "warning: " if level >= logging.WARNING else ""
-    click.echo(visible(f"{word}{text}"), err=True)
+    click.echo(_spelled(f"{word}{text}"), err=True)
+
+
+def _spelled(text: str) -> str:
+    """Text as this terminal can show it."""
+    return ascii_only(visible(text)) if plain_terminal() else visible(text)

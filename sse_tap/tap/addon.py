@@ -128,7 +128,7 @@ class SSETap:
         if "sse_tap_filter" in updated:
             self._filter = _parse_filter(options.sse_tap_filter)
         if "sse_tap_dir" in updated:
-            _check_folder(Path(options.sse_tap_dir).expanduser())
+            check_folder(Path(options.sse_tap_dir).expanduser())
         if "sse_tap_redact" in updated:
             _parse_pattern(options.sse_tap_redact)
         if options.sse_tap_fidelity not in FIDELITIES:  # mitmproxy's `choices` are for its interfaces
@@ -553,7 +553,7 @@ def _parse_pattern(text: str) -> re.Pattern[str] | None:
         ) from error
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Fail at the start, not at the first stream, where the folder cannot be written to."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

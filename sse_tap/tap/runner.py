@@ -17,7 +17,7 @@ from mitmproxy.addons.script import ScriptLoader
 
 from sse_tap.ports import free_port
 from sse_tap.recorder import Listener, Seams
-from sse_tap.tap.addon import SSETap
+from sse_tap.tap.addon import SSETap, check_folder
 from sse_tap.tap.spec import TapSpec
 
 CONNECT_TIMEOUT = 3.0
@@ -142,6 +142,8 @@ def _master(job: Job, log: _Log) -> master.Master:
     runner.addons.add(*_with(tap, addons.default_addons()), ErrorCheck(log), _Ready(job))
     opts.add_option("sse_tap_record", bool, True, "sse-tap record is running.")
     try:
+        # Before mitmproxy does: it would go back to the default folder then, and so make that.
+        check_folder(job.directory.expanduser())
         opts.update(
             mode=[spec.mode for spec in job.taps],
             sse_tap_dir=str(job.directory),
@@ -178,10 +180,12 @@ class ErrorCheck:
 def plain(message: str) -> str:
     """mitmproxy's word for a failed start, in the words of `sse-tap record`."""
     text = " ".join(message.split())
-    found = re.search(r"failed to listen on (\S+) with", text)
-    if found and "address already in use" in text.lower():
+    found = re.search(r"failed to listen on (\S+) with (?:\[Errno [^]]*\] )?(.*)", text)
+    if not found:
+        return text
+    if "address already in use" in text.lower():
         return f"cannot listen on {found[1]}: the port is in use; choose another, or stop what listens there"
-    return text
+    return f"cannot listen on {found[1]}: {found[2]}; name an address and a port that this machine can give"
 
 
 class _Log(logging.Handler):

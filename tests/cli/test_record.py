@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,36 @@ def test_wrong_usage_ends_with_2_and_one_line(arguments: list[str], said: str, t
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--tap", "a=0:http://127.0.0.1:9", "-o", "file/x"], "cannot record to file/x"),
+        (["--tap", "a=192.0.2.1:8002:http://127.0.0.1:9"], "cannot listen on 192.0.2.1:8002: could not bind"),
+        (["--tap", "a=x.invalid:8002:http://127.0.0.1:9"], "cannot listen on x.invalid:8002: "),
+    ],
+)
+def test_what_cannot_start_is_one_line_and_leaves_nothing(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    done = record("--no-check", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Errno" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir() if "sse.jsonl" in path.name] == []
+    assert (tmp_path / "recordings").exists() == ("-o" not in arguments)
+
+
+def test_the_c_locale_gets_ascii(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sse_tap", "record", "--no-check", "--tap", "a=0:http://127.0.0.1:9"]
+    env = {**os.environ, "LC_ALL": "C"}
+    with subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        assert b" -> http://127.0.0.1:9" in child.stdout.readline()
+        child.terminate()
 
 
 def test_an_upstream_that_is_not_there_ends_it_with_one_line(tmp_path: Path) -> None:
