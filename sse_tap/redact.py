@@ -18,22 +18,26 @@ REDACTED = "[redacted]"
 
 # Whole words. Plurals that count things (tokens, keys) are not here: max_tokens is no secret.
 _TABLE = """
-    key apikey apikeys accesskey secretkey privatekey authkey appkey passkey
-    token accesstoken authtoken refreshtoken idtoken sessiontoken csrftoken xsrftoken bearertoken
-    secret secrets clientsecret appsecret
-    password passwords passwd passwort passphrase passcode pass pwd pw userpass
-    auth oauth authorization authorisation authentication credential credentials creds
-    signature sig hmac
+    key apikeys accesskeyid secretkey privatekey authkey appkey passkey masterkey signingkey encryptionkey
+    subscriptionkey licensekey functionkey accountkey storagekey sharedkey servicekey clientkey userkey sshkey
+    secrets passwords passwort passcode pass pwd pw userpass
+    auth oauth authorization authorisation authentication creds
+    sig hmac
     session sessionid sessid sid phpsessid jsessionid
     cookie cookies jwt bearer csrf xsrf otp totp
 """
 _WORDS = frozenset(_TABLE.split())
+# HTTP/2 has no capitals: X-UserToken comes as x-usertoken there. No other English word ends so.
+_ENDS = tuple(
+    "apikey accesskey token secret password passwd passphrase signature credential credentials".split()
+)
 
 # Names that hold a word of the table and no secret, and that a diagnosis needs.
 _HARMLESS = frozenset({"access-control-allow-credentials", "surrogate-key"})
 
-# Headers whose value is a URL, which may have a token in its query (RFC 9110, 10.1.3, 10.2.2, 8.7).
-_URL_HEADERS = frozenset({"referer", "location", "content-location", ":path"})
+# Headers whose value is a URL, which may have a token in its query (RFC 9110, 10.1.3, 10.2.2, 8.7; and
+# what proxies add: X-Original-URL, X-Forwarded-Uri).
+_URL_HEADERS = ("referer", "location", "url", "uri", ":path")
 
 # HTTPServer -> HTTP Server, apiKey -> api Key; digits and punctuation part words too.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -53,8 +57,8 @@ def _looks_secret(name: str) -> bool:
         return False
     words = [word.lower() for word in _WORD.findall(name)]
     # Neighbours count as one word too: api_keys, pass-phrase, and PassWord.
-    pairs = map(str.__add__, words, words[1:])
-    return not _WORDS.isdisjoint((*words, *pairs, name.lower()))
+    words += [*map(str.__add__, words, words[1:]), name.lower()]
+    return not _WORDS.isdisjoint(words) or any(word.endswith(_ENDS) for word in words)
 
 
 _cached = lru_cache(maxsize=1024)(_looks_secret)
@@ -68,7 +72,7 @@ def redact_headers(headers: Headers, extra: Pattern[str] | None = None) -> Heade
 def _header_value(name: str, value: str, extra: Pattern[str] | None) -> str:
     if is_secret(name, extra):
         return REDACTED
-    return redact_url(value, extra) if name.lower() in _URL_HEADERS else value
+    return redact_url(value, extra) if name.lower().endswith(_URL_HEADERS) else value
 
 
 # RFC 3986, appendix B; the user's part of the authority ends at its last "@".

@@ -22,7 +22,8 @@ SECRET_NAMES = """
     password passwd pwd user[password] db.password newPassword pass-phrase Passphrase credentials
     session sessionid session_id Mcp-Session-Id PHPSESSID JSESSIONID connect.sid jwt
     Cf-Access-Jwt-Assertion bearer X-CSRF-Token xsrf oauth_token api_keys accessKey2 key1
-    X-Vault-Token hmac
+    X-Vault-Token hmac x-usertoken usertoken dbpassword mysecret webhooksecret secretaccesskey
+    accesskeyid stripesignature googlecredentials openaiapikey masterkey encryption_key
 """
 HARMLESS_NAMES = """
     max_tokens maxTokens max_completion_tokens monkey keyboard keepalive Keep-Alive hockey turkey
@@ -73,7 +74,9 @@ def test_secret_headers_lose_their_whole_value_and_others_nothing() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["Referer", "Location", "Content-Location", ":path"])
+@pytest.mark.parametrize(
+    "name", ["Referer", "Location", "Content-Location", ":path", "X-Original-URL", "x-forwarded-uri"]
+)
 def test_urls_in_headers_are_redacted_as_urls(name: str) -> None:
     assert redact_headers(((name, "/chat?token=abc&x=1"),)) == ((name, "/chat?token=[redacted]&x=1"),)
 
