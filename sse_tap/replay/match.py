@@ -126,8 +126,10 @@ def choose(traces: Sequence[Trace], tap: str | None, like: str) -> list[Trace]:
     """One tap's traces: those of `tap`, or of the outermost taps where several saw the same streams.
 
     `like` is "origin" (what the most upstream tap saw) or "client" (the most downstream one).
-    Raises ValueError where no trace is from `tap`.
+    Raises ValueError where no trace is from `tap`, or `like` is neither.
     """
+    if like not in ("origin", "client"):
+        raise ValueError(f"like is origin or client, not {like!r}")
     if tap is not None:
         chosen = [trace for trace in traces if trace.tap == tap]
         if not chosen:

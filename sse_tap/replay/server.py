@@ -184,7 +184,7 @@ class Replay:
         once: bool = False,
         tap: str | None = None,
         like: str = "origin",
-        faults: Iterable[str] = (),
+        faults: str | Iterable[str] = (),
         seed: int = 0,
         tls: bool = False,
         certificate: str | Path | None = None,
@@ -195,7 +195,7 @@ class Replay:
     ) -> None:
         if key and not certificate:
             raise ValueError("a key alone does not serve TLS: name its certificate too")
-        texts = tuple(faults)
+        texts = (faults,) if isinstance(faults, str) else tuple(faults)
         cap = None if idle_cap is None else round(idle_cap * 1e9)
         pace = Pace(speed, cap, loop, parse_faults(texts, seed))
         traces = choose(load(paths), tap, like)

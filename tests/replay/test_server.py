@@ -53,6 +53,11 @@ def test_last_event_id_resumes() -> None:
         assert httpx.get(server.url, headers={"Last-Event-ID": "1"}).content == pieces[1][1]
 
 
+def test_one_fault_may_stand_alone() -> None:
+    with Replay(recorded(TWO), faults="coalesce=3") as server:
+        assert httpx.get(server.url).headers["sse-tap-faults"] == "coalesce=3"
+
+
 def test_the_response_names_the_faults() -> None:
     with Replay(recorded(TWO), faults=["coalesce=2", "jitter=1"], seed=3) as server:
         answer = httpx.get(server.url)
@@ -144,6 +149,8 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
         Replay(recorded(TWO), tap="origin")
     with pytest.raises(ValueError, match="speed"):
         Replay(recorded(TWO), speed=-1)
+    with pytest.raises(ValueError, match="like is origin or client, not 'edge'"):
+        Replay(recorded(TWO), like="edge")
 
 
 def test_a_taken_port_is_an_os_error() -> None:
