@@ -91,9 +91,16 @@ def _start() -> Replay:
     try:
         return Replay(
             Path(options.sse_tap_replay).expanduser(),
-            speed=float(options.sse_tap_replay_speed),
+            speed=_speed(options.sse_tap_replay_speed),
             faults=options.sse_tap_replay_faults,
             tap=options.sse_tap_replay_tap or None,
         ).start()
     except (TraceError, ValueError, OSError) as error:
-        raise exceptions.OptionsError(visible(f"sse_tap_replay: {error}")) from error
+        raise exceptions.OptionsError(visible(f"sse_tap_replay: {error}")) from None
+
+
+def _speed(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"sse_tap_replay_speed is a number such as 2 or 0.5, not {text!r}") from None

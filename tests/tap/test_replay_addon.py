@@ -70,18 +70,19 @@ def test_everything_else_passes(folder: Path, path: str, method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "said"),
     [
-        {"sse_tap_replay": "nowhere"},
-        {"sse_tap_replay_speed": "fast"},
-        {"sse_tap_replay_faults": ["coalesce"]},
-        {"sse_tap_replay_tap": "nginx"},
+        ({"sse_tap_replay": "nowhere"}, "nowhere does not exist"),
+        ({"sse_tap_replay_speed": "fast"}, "a number such as 2 or 0.5, not 'fast'"),
+        ({"sse_tap_replay_faults": ["coalesce"]}, "coalesce=N: '' is not"),
+        ({"sse_tap_replay_tap": "nginx"}, "there are edge"),
     ],
 )
-def test_wrong_options_are_refused(folder: Path, wrong: dict[str, object]) -> None:
+def test_wrong_options_are_refused(folder: Path, wrong: dict[str, object], said: str) -> None:
     addon = SSEReplay()
-    with taddons.context(addon) as context, pytest.raises(exceptions.OptionsError):
+    with taddons.context(addon) as context, pytest.raises(exceptions.OptionsError, match=said) as refused:
         context.configure(addon, **{"sse_tap_replay": str(folder), **wrong})
+    assert refused.value.__suppress_context__  # mitmproxy logs the whole chain
 
 
 def test_without_the_option_nothing_happens() -> None:
