@@ -141,7 +141,9 @@ class FlowRecord:
         if not self._ended:
             self._ended = True
             client = t if reason == "client-aborted" else None
-            upstream = t if reason == "upstream-reset" else None
+            server = self.flow.server_conn  # mitmproxy closes it before it says that the client has gone
+            closed = server.timestamp_start and server.state is ConnectionState.CLOSED
+            upstream = t if reason == "upstream-reset" or (client and closed) else None
             self._record.put(Ended(t, reason, client, upstream))
 
     def _keep(self, which: str, data: bytes) -> None:
@@ -161,14 +163,16 @@ def end_reason(flow: http.HTTPFlow, message: str, idle: float) -> str:
     """Which end mitmproxy's `error` hook means; nothing had passed for `idle` seconds.
 
     Its messages name the wrong side for HTTP/2 ("stream reset by client" is said of servers, too) and
-    call a body cut short a protocol error, so the state of the connections is asked first.
+    call a body cut short a protocol error ("peer closed connection"), so the state of the connections
+    is asked first; a server that broke the protocol has been closed by mitmproxy.
     """
     can_read = ConnectionState.CAN_READ
     if not flow.client_conn.state & can_read:
         return "upstream-timeout" if idle > 0.99 * ctx.options.tcp_timeout else "client-aborted"
-    if flow.server_conn.timestamp_start and not flow.server_conn.state & can_read:
-        return "upstream-reset"
     text = message.lower()
+    if flow.server_conn.timestamp_start and not flow.server_conn.state & can_read:
+        broken = "protocol error" in text and "peer closed" not in text
+        return "protocol-error" if broken else "upstream-reset"
     if "stream reset" in text:
         return _who_reset(flow, text)
     if "timed out" in text or "timeout" in text:

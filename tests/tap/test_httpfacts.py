@@ -83,6 +83,18 @@ def test_frames_that_mitmproxy_holds_back_from_an_http_2_client_are_queued() -> 
     assert [fact.queued for fact in kept.facts if isinstance(fact, BodyChunks)] == [0, 0, 100, 200]
 
 
+@pytest.mark.parametrize("state", [ConnectionState.CLOSED, ConnectionState.OPEN])
+def test_a_client_that_leaves_is_told_with_both_times_where_the_upstream_is_closed(
+    state: ConnectionState,
+) -> None:
+    seen, kept = record()
+    seen.flow.client_conn.state, seen.flow.server_conn.state = ConnectionState.CLOSED, state
+    with taddons.context():
+        seen.failed(5, "Client disconnected.")
+    upstream = 5 if state is ConnectionState.CLOSED else None
+    assert kept.facts[-1] == Ended(5, "client-aborted", 5, upstream)
+
+
 def test_a_flow_on_which_nothing_passed_too_long_says_so() -> None:
     seen, kept = record()
     with taddons.context() as context:
@@ -125,6 +137,7 @@ H1, H2 = "HTTP/1.1", "HTTP/2.0"
         ("Client disconnected.", "client", (H1, H1), 600, "upstream-timeout"),
         ("HTTP/1 protocol error: peer closed connection", "server", (H1, H1), 1, "upstream-reset"),
         ("server closed connection", "server", (H1, H1), 1, "upstream-reset"),
+        ("HTTP/1 protocol error: illegal chunk header", "server", (H1, H1), 1, "protocol-error"),
         ("HTTP/1 protocol error: Invalid chunk", "", (H1, H1), 1, "protocol-error"),
         ("stream reset by client (CANCEL)", "", (H2, H1), 1, "client-aborted"),
         ("stream reset by client (INTERNAL_ERROR)", "", (H1, H2), 1, "upstream-reset"),
