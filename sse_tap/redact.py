@@ -18,8 +18,8 @@ REDACTED = "[redacted]"
 
 # Whole words. Plurals that count things (tokens, keys) are not here: max_tokens is no secret.
 _TABLE = """
-    key apikeys accesskeyid secretkey privatekey authkey appkey passkey masterkey signingkey encryptionkey
-    subscriptionkey licensekey functionkey accountkey storagekey sharedkey servicekey clientkey userkey sshkey
+    key apikeys accesskeyid authkey appkey passkey masterkey signingkey encryptionkey subscriptionkey
+    licensekey functionkey accountkey storagekey sharedkey servicekey clientkey userkey sshkey
     secrets passwords passwort passcode pass pwd pw userpass
     auth oauth authorization authorisation authentication creds
     sig hmac
@@ -28,8 +28,9 @@ _TABLE = """
 """
 _WORDS = frozenset(_TABLE.split())
 # HTTP/2 has no capitals: X-UserToken comes as x-usertoken there. No other English word ends so.
-_ENDS = tuple(
-    "apikey accesskey token secret password passwd passphrase signature credential credentials".split()
+_ENDS = (
+    *("token", "secret", "password", "passwd", "passphrase", "signature", "credential", "credentials"),
+    *("apikey", "accesskey", "secretkey", "privatekey"),
 )
 
 # Names that hold a word of the table and no secret, and that a diagnosis needs.
