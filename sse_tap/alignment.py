@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from sse_tap.timing import Blocks
+from sse_tap.timing import Blocks, Kind
 from sse_tap.trace import Trace
 
 type _At = tuple[int, int]  # a block upstream, a block downstream
@@ -102,7 +102,7 @@ def _by_content(up: Blocks, down: Blocks, known_up: int, known_down: int, shared
     sent, came = bisect_right(up.ends, known_up), bisect_right(down.ends, known_down)
     pairs = matched(_raw_keys(up, sent), _raw_keys(down, came))
     if len(pairs) < came:
-        pairs = matched(_said_keys(up, sent), _said_keys(down, came))
+        pairs = list(_between(up, down, pairs, (sent, came)))
     ups, downs = [i for i, _ in pairs], [j for _, j in pairs]
     last = ups[-1] if ups else -1
     there = set(ups)
@@ -140,14 +140,38 @@ def _raw_keys(blocks: Blocks, count: int) -> list[Hashable]:
     return [blocks.raw(i).rstrip(b"\r\n") for i in range(count)]
 
 
-def _said_keys(blocks: Blocks, count: int) -> list[Hashable]:
-    """What each block says, without how it is spelled, where it ends and what stands inside it."""
-    return [(blocks.shapes[i], *_said(blocks, i)) for i in range(count)]
+def _between(up: Blocks, down: Blocks, pairs: Sequence[_At], stops: _At) -> Iterator[_At]:
+    """The pairs, and between each two of them those blocks that say the same."""
+    i = j = 0
+    for k, m in [*pairs, stops]:
+        if i < k and j < m:
+            alike = matched([_said(up, a) for a in range(i, k)], [_said(down, b) for b in range(j, m)])
+            yield from ((i + a, j + b) for a, b in alike)
+        if (k, m) != stops:
+            yield k, m
+        i, j = k + 1, m + 1
 
 
-def _said(blocks: Blocks, index: int) -> tuple[object, ...]:
-    block = blocks.block(index)
-    return tuple(value for name, value in block._asdict().items() if name not in ("end", "truncated"))
+def _said(blocks: Blocks, index: int) -> Hashable:
+    """What a block says, without how it is spelled, where it ends and what stands inside it."""
+    raw, shape = blocks.raw(index), blocks.shapes[index]
+    if shape == Kind.LINE:
+        return shape, raw.strip()
+    data, fields = [], {}
+    for line in raw.splitlines():
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            data.append(value.removeprefix(b" "))
+        elif name in _SAYING[shape]:
+            fields[name] = value.removeprefix(b" ")
+    return shape, tuple(data), tuple(sorted(fields.items()))
+
+
+_SAYING: dict[int, tuple[bytes, ...]] = {
+    Kind.EVENT: (b"event", b"id"),
+    Kind.COMMENT: (b"",),
+    Kind.RETRY: (b"retry",),
+}
 
 
 def matched(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[tuple[int, int]]:

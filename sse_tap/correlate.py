@@ -25,7 +25,7 @@ from operator import sub
 from statistics import median
 from urllib.parse import urlsplit
 
-from sse_tap.hops import TEXT_SHARE, ClockShift, Text, text_in, text_share
+from sse_tap.hops import TEXT_SHARE, ClockShift, text_share
 from sse_tap.timing import Seen, finish_of, start_of
 from sse_tap.trace import Trace, header_value
 
@@ -272,11 +272,6 @@ class _Side:
         blocks = self.seen.blocks
         return frozenset(blocks.raw(i).strip() for i in range(len(blocks)))
 
-    @cached_property
-    def text(self) -> Text:
-        """The text the stream carries."""
-        return text_in(self.seen.blocks)
-
 
 @dataclass(frozen=True, slots=True)
 class _Link:
@@ -303,7 +298,7 @@ def _agrees(up: _Side, down: _Side, match: Match) -> bool:
             few, many = sorted((up.raws, down.raws), key=len)
             return bool(few) and len(few & many) >= BLOCK_SHARE * len(few)
         case Match.TEXT:
-            return text_share(up.text, down.text) >= TEXT_SHARE
+            return text_share(up.seen.text, down.seen.text) >= TEXT_SHARE
     return True
 
 
@@ -422,7 +417,7 @@ def _labels(side: _Side, need: Need, match: Match) -> list[Hashable]:
         blocks = side.seen.blocks
         return [blocks.raw(0)] if len(blocks) else []
     if match == Match.TEXT:
-        return common if side.text.text else []
+        return common if side.seen.text.text else []
     return common
 
 

@@ -18,8 +18,7 @@ from operator import sub
 from typing import NamedTuple
 
 from sse_tap.alignment import Alignment, Relation, align, common_prefix, contiguous
-from sse_tap.content import text_of
-from sse_tap.timing import Blocks, Kind, Seen, finish_of, percentile, start_of
+from sse_tap.timing import Kind, Seen, Text, finish_of, percentile, start_of
 from sse_tap.trace import Lag, Trace
 
 MS = 1_000_000
@@ -656,29 +655,6 @@ def _unseen(m: Measured) -> tuple[Verdict, str] | None:
 # --- by the text alone -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """The text a stream carries: every content block's index, and the text's length once it had come."""
-
-    text: str
-    blocks: array[int]
-    ends: array[int]
-
-
-def text_in(blocks: Blocks) -> Text:
-    """The model text of a stream, concatenated."""
-    parts: list[str] = []
-    where, ends, length = array("q"), array("q"), 0
-    for i in range(len(blocks)):
-        piece = text_of(blocks.data(i)) if blocks.shapes[i] in (Kind.EVENT, Kind.LINE) else None
-        if piece:
-            parts.append(piece)
-            length += len(piece)
-            where.append(i)
-            ends.append(length)
-    return Text("".join(parts), where, ends)
-
-
 def text_share(up: Text, down: Text) -> float:
     """How much of the upstream text the downstream text carries, 0 to 1, and from its beginning on."""
     if not up.text or not down.text:
@@ -695,7 +671,7 @@ def measure_text(up: Seen, down: Seen, clock: ClockShift, *, min_hold: int = MIN
     Where the downstream text does not contain the upstream one, shares of progress are compared: the
     weakest way, good enough to tell `nothing until the end` from `as it comes`.
     """
-    sent, came = text_in(up.blocks), text_in(down.blocks)
+    sent, came = up.text, down.text
     start = came.text.find(sent.text)
     scale = 1.0 if start >= 0 else len(came.text) / max(len(sent.text), 1)
     ups, downs = [], []

@@ -363,16 +363,40 @@ def body_problems(blocks: Blocks) -> tuple[str, ...]:
     return (*blocks.problems, blocks.body.cut) if blocks.body.cut else blocks.problems
 
 
-class Seen:
-    """A trace with its blocks, found once and when first asked for."""
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The text a stream carries: every content block's index, and the text's length once it had come."""
 
-    __slots__ = ("_blocks", "_body", "_spans", "trace")
+    text: str
+    blocks: array[int]
+    ends: array[int]
+
+
+def text_in(blocks: Blocks) -> Text:
+    """The model text of a stream, concatenated."""
+    parts: list[str] = []
+    where, ends, length = array("q"), array("q"), 0
+    for i in range(len(blocks)):
+        piece = text_of(blocks.data(i)) if blocks.shapes[i] in (Kind.EVENT, Kind.LINE) else None
+        if piece:
+            parts.append(piece)
+            length += len(piece)
+            where.append(i)
+            ends.append(length)
+    return Text("".join(parts), where, ends)
+
+
+class Seen:
+    """A trace with its blocks and its text, found once and when first asked for."""
+
+    __slots__ = ("_blocks", "_body", "_spans", "_text", "trace")
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self._body: Body | None = None
         self._spans: Spans | None = None
         self._blocks: Blocks | None = None
+        self._text: Text | None = None
 
     @property
     def body(self) -> Body:
@@ -393,6 +417,13 @@ class Seen:
             self._spans = spans_of(self.trace, self.body) if self._spans is None else self._spans
             self._blocks = Blocks(self.trace, self.body, self._spans, ndjson=is_ndjson(self.trace))
         return self._blocks
+
+    @property
+    def text(self) -> Text:
+        """The model text of the stream."""
+        if self._text is None:
+            self._text = text_in(self.blocks)
+        return self._text
 
     def like(self, other: Seen) -> None:
         """Another tap saw the same bytes: take its word for where the blocks are."""
