@@ -515,11 +515,11 @@ def _line(name: str, margin: int, row: Text, style: str = "") -> Text:
 
 def _doubts(lane: Lane) -> Iterator[str]:
     """The first problems of a trace; of one that is still being written none: its last line may be cut."""
-    shown = () if lane.running else lane.problems[:DOUBTS]
+    name, shown = shorten(lane.tap, 20), () if lane.running else lane.problems[:DOUBTS]
     for problem in shown:
-        yield f"{lane.tap}: {problem}"
+        yield f"{name}: {problem}"
     if shown and len(lane.problems) > DOUBTS:
-        yield f"{lane.tap}: more problems ({len(lane.problems) - DOUBTS:,}), see sse-tap show"
+        yield f"{name}: more problems ({len(lane.problems) - DOUBTS:,}), see sse-tap show"
 
 
 def _flow(counts: Sequence[int], noun: str) -> str:

@@ -54,6 +54,7 @@ __all__ = [
     "encode_chunks",
     "file_name",
     "find_traces",
+    "named_as_traces",
     "new_id",
     "read_trace",
 ]
@@ -433,9 +434,15 @@ def _traces_at(path: Path) -> list[Path]:
     raise TraceError(f"{_shown(path)} does not exist: name a trace file or a folder of traces")
 
 
-def _traces_in(folder: Path) -> list[Path]:
+def named_as_traces(folder: Path) -> list[Path]:
+    """The regular files in a folder whose names say that they are traces, by name; links that lead out of
+    the folder are none."""
     home = folder.resolve()
-    files = [file for file in folder.iterdir() if file.name.endswith(SUFFIX) and _is_in(file, home)]
+    return sorted(file for file in folder.iterdir() if file.name.endswith(SUFFIX) and _is_in(file, home))
+
+
+def _traces_in(folder: Path) -> list[Path]:
+    files = named_as_traces(folder)
     dated = sorted((started, file.name, file) for file in files if (started := _started(file)) is not None)
     if not dated:
         raise TraceError(f"{_shown(folder)} holds no trace (*{SUFFIX}): record one with sse-tap record")

@@ -18,7 +18,7 @@ from sse_tap.text import ascii_only, clock_time, duration, shorten_middle, visib
 from sse_tap.timeline import END_WORDS, path_of
 from sse_tap.timing import Seen, Summary, finish_of, start_of, summary
 from sse_tap.trace import Trace
-from sse_tap.tracefile import SUFFIX, TraceError, find_traces, read_trace
+from sse_tap.tracefile import TraceError, find_traces, named_as_traces, read_trace
 
 WIDE = 110  # columns from which the date is shown too
 
@@ -101,7 +101,7 @@ def scan(folder: str) -> tuple[list[Entry], list[Refused]]:
 def files(folder: str) -> list[Path]:
     """Every file in a folder that is named as a trace, readable or not; a single file for itself."""
     home = Path(folder)
-    found = sorted(home.glob(f"*{SUFFIX}")) if home.is_dir() else []
+    found = named_as_traces(home) if home.is_dir() else []
     return found or find_traces([folder])
 
 

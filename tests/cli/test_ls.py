@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,15 @@ def test_an_unreadable_file_is_listed_with_its_reason_and_not_fatal(folder: Path
     out = ls(str(folder))
     assert "unreadable  bad.sse.jsonl: " in out
     assert "not a header" in out
+
+
+def test_what_only_looks_like_a_trace_file_is_passed_over(folder: Path, tmp_path: Path) -> None:
+    before = ls(str(folder))
+    os.mkfifo(folder / "fifo.sse.jsonl")  # whoever opened it would wait for ever
+    (folder / "folder.sse.jsonl").mkdir()
+    (folder / "away.sse.jsonl").symlink_to("/etc/passwd")
+    (folder / "nowhere.sse.jsonl").symlink_to("nowhere")
+    assert ls(str(folder)) == before
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 100, 160])
