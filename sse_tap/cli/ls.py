@@ -14,7 +14,7 @@ from rich.text import Text
 from sse_tap.cli.options import examples, json_option, width_option
 from sse_tap.cli.output import console, plain_terminal, print_json, rounded
 from sse_tap.correlate import Stream, streams_of
-from sse_tap.text import ascii_only, clock_time, duration, shorten_middle, visible
+from sse_tap.text import ascii_only, clock_time, duration, glimpse, shorten_middle, visible
 from sse_tap.timeline import END_WORDS, path_of
 from sse_tap.timing import Seen, Summary, finish_of, start_of, summary
 from sse_tap.trace import Trace
@@ -163,7 +163,7 @@ def cells_of(entry: Entry, width: int, *, dated: bool, wide: bool) -> Iterator[t
 
 def _ends(reason: str, flags: str, *, wide: bool) -> Iterator[tuple[str, str]]:
     """The end, and what else to know."""
-    words = visible(END_WORDS.get(reason, reason or "-"))
+    words = END_WORDS.get(reason, glimpse(reason, 20) or "-")
     style = "" if reason == "complete" else "red"
     if wide:
         yield words, style
