@@ -118,7 +118,7 @@ def _end(scene: _Scene) -> Iterator[Finding]:
     elif end.reason in _END_TEXTS:
         severity, text = _END_TEXTS[end.reason]
         yield scene.finding(end.reason, severity, t, text)
-    if scene.blocks.tail and (end is None or end.reason != "tap-stopped"):
+    if scene.blocks.tail and _streams(scene) and (end is None or end.reason != "tap-stopped"):
         what = "a line" if scene.blocks.ndjson else "an event"
         severity = "error" if end is not None and end.reason == "complete" else "warning"
         yield scene.finding(
@@ -127,6 +127,11 @@ def _end(scene: _Scene) -> Iterator[Finding]:
             t,
             f"the body ends inside {what}: its last {plural(scene.blocks.tail, 'byte')} reach no client",
         )
+
+
+def _streams(scene: _Scene) -> bool:
+    """Whether the body is a stream at all, and no page that says what went wrong."""
+    return len(scene.blocks) > 0 or is_ndjson(scene.trace) or scene.trace.content_type == "text/event-stream"
 
 
 def _encoding(scene: _Scene) -> Iterator[Finding]:
@@ -200,10 +205,16 @@ def keepalive_of(blocks: Blocks) -> Keepalive | None:
     times = tuple(blocks.times[i] for i in comments)
     idle = sorted(blocks.times[i] - blocks.times[i - 1] for i in comments if i)
     apart = sorted(b - a for a, b in pairwise(times))
-    if len(idle) >= 2 and _even(idle):
+    if len(idle) >= 2 and _even(idle) and _fills(blocks, percentile(idle, 0.5)):
         return Keepalive(round(percentile(idle, 0.5)), True, times)
     interval = round(percentile(apart, 0.25))
     return Keepalive(interval, False, times) if interval >= SECOND // 10 else None
+
+
+def _fills(blocks: Blocks, interval: float) -> bool:
+    """Whether most waits of that length end in a comment: else the comments only stand among even events."""
+    waits = [i for i in range(1, len(blocks)) if blocks.times[i] - blocks.times[i - 1] >= 0.85 * interval]
+    return sum(blocks.shapes[i] == Kind.COMMENT for i in waits) >= 0.5 * len(waits)
 
 
 def _even(ordered: Sequence[int]) -> bool:
@@ -264,7 +275,7 @@ def _bursts(scene: _Scene) -> Iterator[Finding]:
     if len(scene.blocks) < max(MANY_BLOCKS, 1.4 * reads_of(scene.trace)):
         return
     bursts = list(bursts_of(scene.trace, scene.blocks))
-    text = _whole(scene, bursts) or _gzip_stuck(scene, bursts) or _repeated(scene, bursts)
+    text = _gzip_stuck(scene, bursts) or _whole(scene, bursts) or _repeated(scene, bursts)
     if text:
         yield scene.finding(
             "suspected-upstream", "warning", bursts[0].t, f"suspected upstream of {scene.trace.tap}: {text}"

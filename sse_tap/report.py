@@ -17,6 +17,7 @@ from sse_tap.hops import MIN_HOLD, MS, Hop, Verdict, judge, judge_text
 from sse_tap.signature import Shape, ms, shape_of
 from sse_tap.text import plural
 from sse_tap.timing import DATA_KINDS, Kind, Seen, finish_of, first_ms, reads_of, silence_of, start_of
+from sse_tap.trace import Trace
 
 VERSION = 1
 HEADERS_HELD = 50 * MS  # headers that wait longer than this for the first block are worth a word
@@ -116,11 +117,13 @@ def _hop_findings(stream: Stream, up: int, judged: Judged) -> Iterator[Finding]:
     hop, down = judged.hop, stream.traces[up + 1]
     name, offset = f"{hop.upstream}→{hop.downstream}", stream.offsets[up + 1]
     withheld = headers_withheld(hop)
-    if withheld is not None and down.response is not None:
+    if withheld is not None:
         cause = cause_of("", "headers-withheld", judged.clues)
-        text = f"{name} kept the response headers back for {ms(withheld)}, until the first byte of the body"
+        until = "the first byte of the body" if down.response else "nobody waited for them any longer"
+        text = f"{name} kept the response headers back for {ms(withheld)}, until {until}"
         text += f": {cause.cause}. Remedy: {cause.remedy}" if cause else ""
-        yield Finding("headers-withheld", "warning", (down.response.t + offset) / MS, text, down.tap)
+        t = down.response.t if down.response else finish_of(down)
+        yield Finding("headers-withheld", "warning", (t + offset) / MS, text, down.tap)
     for kind, count, what in (
         ("comments-lost", hop.comments_lost, "never came out of"),
         ("comments-merged", hop.comments_merged, "came merged with other blocks out of"),
@@ -135,12 +138,23 @@ def _hop_findings(stream: Stream, up: int, judged: Judged) -> Iterator[Finding]:
 def headers_withheld(hop: Hop) -> int | None:
     """How long (ns) a hop kept the response headers back until it had body to send; None where it did not."""
     up, down, m = hop.measured.up.trace, hop.measured.down.trace, hop.measured
-    if up.response is None or down.response is None or hop.kind != "bytes" or not len(down.chunks):
+    if up.response is None or hop.kind != "bytes":
+        return None
+    if down.response is None:
+        return _never_sent(up.response.t + m.clock.ns, up, down)
+    if not len(down.chunks):
         return None
     held = down.response.t - up.response.t - m.clock.ns - m.baseline
     with_body = down.chunks.times[0] - down.response.t <= 5 * MS
     waited = bool(len(up.chunks)) and up.chunks.times[0] - up.response.t >= HEADERS_HELD
     return held if with_body and waited and held >= HEADERS_HELD else None
+
+
+def _never_sent(left: int, up: Trace, down: Trace) -> int | None:
+    """How long (ns) headers that left the upstream tap at `left` were waited for, where no body came."""
+    gone = down.end is not None and down.end.reason in ("client-aborted", "upstream-timeout")
+    held = finish_of(down) - left
+    return held if gone and not len(up.chunks) and held >= HEADERS_HELD else None
 
 
 def _ends(stream: Stream, up: int, name: str) -> Iterator[Finding]:

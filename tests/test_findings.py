@@ -58,6 +58,11 @@ def test_a_body_that_stops_inside_its_encoding(reason: str, severity: str) -> No
 # --- ends ---------------------------------------------------------------------------------------------
 
 
+def test_a_page_that_says_what_went_wrong_is_no_event_cut_short() -> None:
+    page = {"status": 500, "headers": (("content-type", "application/json"),)}
+    assert kinds([(50, b'{"error":"no model"}')], **page) == ["http-error"]
+
+
 @pytest.mark.parametrize(
     ("reason", "kind", "severity"),
     [
@@ -162,6 +167,9 @@ def test_comments_that_stop() -> None:
     assert stopped.at_ms == pytest.approx(5000, abs=100)
 
 
+EVERY_200 = [(200 * i, event(str(i))) for i in range(1, 110) if i % 25]
+
+
 @pytest.mark.parametrize(
     ("pieces", "interval", "idle"),
     [
@@ -169,6 +177,8 @@ def test_comments_that_stop() -> None:
         ([(1, comment()), (2, comment()), (3, comment())], None, False),
         ([(5000 * i, comment()) for i in range(1, 5)], 5000, True),
         ([(1000, event("a")), (4000, comment()), (4500, event("b")), (7500, comment())], 3000, True),
+        # in the loop that waits for the model: each comes where an event was due
+        (sorted([*EVERY_200, *((5_150 * i, comment()) for i in range(1, 5))]), 5150, False),
     ],
 )
 def test_heartbeats(pieces: Pieces, interval: float | None, idle: bool) -> None:
@@ -213,12 +223,11 @@ def test_a_model_that_writes_two_words_at_a_time_is_not_suspected() -> None:
     assert kinds([(120 * (i // 2 + 1), content(str(i))) for i in range(60)]) == []
 
 
-def test_a_compressor_that_is_not_flushed_is_told_by_its_bare_header() -> None:
-    import gzip
-
+@pytest.mark.parametrize("ms", [400, 4000])
+def test_a_compressor_that_is_not_flushed_is_told_by_its_bare_header(ms: float) -> None:
     packed = gzip.compress(b"".join(data for _, data in STEADY))
     headers = (*build.SSE, ("content-encoding", "gzip"))
-    one = only("suspected-upstream", [(100, packed[:10]), (400, packed[10:])], headers=headers)
+    one = only("suspected-upstream", [(100, packed[:10]), (ms, packed[10:])], headers=headers)
     assert "not flushed" in one.text
 
 

@@ -100,6 +100,18 @@ def test_headers_that_wait_for_the_first_byte_are_a_finding_and_no_verdict() -> 
     assert not found.flagged
 
 
+@pytest.mark.parametrize(
+    ("reason", "told"), [("client-aborted", True), ("upstream-timeout", True), ("upstream-reset", False)]
+)
+def test_headers_that_a_client_waited_for_in_vain(reason: str, told: bool) -> None:
+    """The model thinks for a minute, nginx keeps the headers back, and the client knows of no answer."""
+    up = build.trace("origin", [], response_ms=2, end_ms=60_000, reason="client-aborted", origin_ms=0.2)
+    down = build.trace("edge", [], response_ms=None, end_ms=60_000, reason=reason)
+    texts = [one.text for one in report(up, down).streams[0].findings if one.kind == "headers-withheld"]
+    assert len(texts) == told
+    assert not told or "for 59 998 ms, until nobody waited for them any longer" in texts[0]
+
+
 def test_headers_that_are_sent_with_the_first_byte_by_the_origin_are_no_finding() -> None:
     up = build.trace("origin", EVERY_100, response_ms=100, origin_ms=0.2)
     down = build.trace("edge", [(t + 0.4, data) for t, data in EVERY_100], response_ms=100.4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,12 +37,20 @@ STYLES = {
 SEVERITIES = {"error": "red", "warning": "yellow", "info": "dim"}
 
 
+def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
+    """`nan` is in no range, and in every range as click compares."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is not a number of ms.")
+    return value
+
+
 @click.command(epilog=examples("sse-tap hops recordings", "sse-tap hops recordings --json | jq .flagged"))
 @traces_argument()
 @click.option(
     "--min-hold",
     type=click.FloatRange(min=1, max=3_600_000),
     default=20.0,
+    callback=_number,
     show_default=True,
     metavar="MS",
     help="Least hold that counts, in ms; blocks nearer than this at the upstream tap may merge.",

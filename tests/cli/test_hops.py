@@ -73,7 +73,7 @@ def test_the_least_hold_is_an_option(tmp_path: Path) -> None:
     assert hops(tmp_path, "--min-hold", "150").exit_code == 0
 
 
-@pytest.mark.parametrize("value", ["0", "-5", "x"])
+@pytest.mark.parametrize("value", ["0", "-5", "x", "nan", "inf"])
 def test_a_hold_that_is_none_is_wrong_usage(clean: Path, value: str) -> None:
     result = hops(clean, "--min-hold", value)
     assert result.exit_code == 2
