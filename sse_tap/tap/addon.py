@@ -561,7 +561,7 @@ def check_folder(folder: Path) -> None:
         reason = error.strerror or error
         raise exceptions.OptionsError(
             f"cannot record to {folder}: {reason}; choose another folder"
-        ) from error
+        ) from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise exceptions.OptionsError(f"cannot record to {folder}: not writable; choose another folder")
 
