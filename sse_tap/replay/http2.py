@@ -72,7 +72,7 @@ class Http2:
         self._conn.initiate_connection()
         self._flush()
         try:
-            while data:
+            while data and not self._cut:
                 for event in self._conn.receive_data(data):
                     self._take(event)
                 self._flush()
@@ -117,7 +117,9 @@ class Http2:
             pass  # the client left
         finally:
             self._streams.pop(stream.id, None)
-        if self._cut:
+        if self._cut and self._writer.can_write_eof():
+            self._writer.write_eof()  # and whoever reads on closes it
+        elif self._cut:
             self._writer.close()
 
     async def _send(self, stream: _Stream, batch: list[Action]) -> bool:

@@ -132,6 +132,8 @@ async def handle(app: App, reader: asyncio.StreamReader, writer: asyncio.StreamW
     """One connection, whichever HTTP it speaks; nothing that a client does ends the server."""
     try:
         writer.get_extra_info("socket").setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        if writer.can_write_eof():  # not TLS, whose transport takes 0 for never
+            writer.transport.set_write_buffer_limits(0)  # what is told as sent, the kernel has
         data = await reader.read(65536)
         while data and PREFACE.startswith(data[: len(PREFACE)]) and len(data) < len(PREFACE):
             more = await reader.read(65536)
@@ -140,6 +142,7 @@ async def handle(app: App, reader: asyncio.StreamReader, writer: asyncio.StreamW
             data += more
         connection = Http2 if data.startswith(PREFACE) else Http1
         await connection(app, reader, writer).run(data)
+        await _ended(reader, writer)
     except (OSError, ProtocolError, H2Error):
         writer.transport.abort()  # the client left, or speaks no HTTP
     except asyncio.CancelledError:
@@ -147,6 +150,18 @@ async def handle(app: App, reader: asyncio.StreamReader, writer: asyncio.StreamW
         raise
     finally:
         writer.close()
+
+
+async def _ended(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """End our side, and take for a while what the client still sends, which else would make a reset of the
+    close, and of what the client has not read yet nothing (RFC 9112, 9.6). TLS has a close of its own."""
+    if writer.transport.is_closing() or not writer.can_write_eof():
+        return
+    writer.write_eof()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_GRACE_S):
+            while await reader.read(65536):
+                pass
 
 
 class Replay:

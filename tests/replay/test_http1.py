@@ -152,3 +152,21 @@ def test_what_is_no_request_is_told_why(request_: bytes, status: bytes) -> None:
     assert answer.startswith(b"HTTP/1.1 " + status + b"\r\n")
     assert b"connection: close\r\n" in answer
     assert body_of(answer)
+
+
+def test_a_cut_is_no_reset_to_a_client_that_still_sends() -> None:
+    """The kernel resets a connection that is closed with bytes unread, and what lay ready there is lost."""
+    with (
+        Replay(recorded(TWO), faults=["cut=#2"], speed=0) as server,
+        socket.create_connection((server.host, server.port), timeout=10) as sock,
+    ):
+        sock.sendall(b"GET /chat?m=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        while not any(served.finished for served in server.served):
+            time.sleep(0.002)
+        for _ in range(3):
+            sock.sendall(b"GET /next HTTP/1.1\r\n")
+            time.sleep(0.02)
+        answer = b""
+        while data := sock.recv(65536):
+            answer += data
+    assert answer.endswith(TWO[1][1] + b"\r\n")
