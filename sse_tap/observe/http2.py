@@ -391,7 +391,8 @@ class Http2Observer:
         self._latest = 0  # the highest stream the client has opened
         self._served = _STREAM_MASK  # the highest stream the server will serve (6.8)
         self._goaway = ""  # what the last GOAWAY said
-        self._closing = ""  # the reason for the ends of exchanges, once a side has closed
+        self._client_closed: int | None = None
+        self._closing = ""  # the reason for the ends of exchanges, once the server has closed
         self._stopped = False
         if upgraded:
             self._latest = 1
@@ -410,14 +411,22 @@ class Http2Observer:
     def closed(self, t: int, side: Side, how: How) -> Facts:
         """One side closed or reset the connection, or it ended otherwise: ends every open exchange.
 
-        Who closed first is to blame: of a later close, and of exchanges that begin after the first,
-        nothing else is said.
+        A client that closed its half may still be reading, and after a reset the wire layer closes the
+        upstream side at once: in both cases the server's end is the end, and the client's doing. Once
+        the server has closed, nothing else is said of what comes later.
         """
-        self._closing = self._closing or _REASON_BY_HOW.get(how, _REASON_BY_SIDE[side])
+        if side == "client" and how in ("eof", "reset"):
+            self._client_closed = self._client_closed or (None if self._closing else t)
+            return []
+        self._closing = self._closing or _REASON_BY_HOW.get(how, self._blamed(side))
         remarks = self._leaving(t)
         if how == "eof" and self._closing == "upstream-reset":  # a close is no reset: replay plays it as one
             remarks = (*remarks, Remark(t, "truncated", "the server closed in mid-response"))
         return [pair for stream in list(self._open) for pair in self._end(t, stream, self._closing, *remarks)]
+
+    def _blamed(self, side: Side) -> str:
+        """The reason for an end that came from `side`: a server may only follow a client that has gone."""
+        return _REASON_BY_SIDE["client" if self._client_closed is not None else side]
 
     def _leaving(self, t: int) -> tuple[Remark, ...]:
         return (Remark(t, "goaway", self._goaway),) if self._goaway else ()
@@ -462,8 +471,9 @@ class Http2Observer:
         self._windows.ended(stream)
         for remark in remarks:
             yield stream, remark
-        by_client, by_server = reason == "client-aborted", reason == "upstream-reset"
-        yield stream, Ended(t, reason, t if by_client else None, t if by_server else None)
+        client_closed = self._client_closed or (t if reason == "client-aborted" else None)
+        upstream_closed = t if reason == "upstream-reset" or self._closing == "client-aborted" else None
+        yield stream, Ended(t, reason, client_closed, upstream_closed)
 
     # the client's side
 
@@ -532,7 +542,7 @@ class Http2Observer:
 
     def _unserved(self, t: int, stream: int) -> _Keyed:
         """End an exchange that began when it could no longer be served."""
-        yield from self._end(t, stream, self._closing or "upstream-reset", *self._leaving(t))
+        yield from self._end(t, stream, self._closing or self._blamed("server"), *self._leaving(t))
 
     # the server's side
 
@@ -615,7 +625,7 @@ class Http2Observer:
 
     def _reset(self, t: int, side: Side, frame: RstStreamFrame) -> _Keyed:
         remark = Remark(t, "rst-stream", f"the {side} reset the stream: {_error_name(frame.error_code)}")
-        yield from self._end(t, frame.stream_id, _REASON_BY_SIDE[side], remark)
+        yield from self._end(t, frame.stream_id, self._blamed(side), remark)
 
 
 def _status(pseudo: dict[str, str]) -> int:

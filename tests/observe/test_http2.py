@@ -766,8 +766,6 @@ def test_a_close_after_goaway_says_what_goaway_said() -> None:
 @pytest.mark.parametrize(
     ("side", "how", "end"),
     [
-        ("client", "eof", Ended(50, "client-aborted", 50, None)),
-        ("client", "reset", Ended(50, "client-aborted", 50, None)),
         ("server", "eof", Ended(50, "upstream-reset", None, 50)),
         ("server", "reset", Ended(50, "upstream-reset", None, 50)),
         ("server", "timeout", Ended(50, "upstream-timeout")),
@@ -787,6 +785,37 @@ def test_a_close_ends_every_open_exchange(side: http2.Side, how: http2.How, end:
     assert observer.closed(50, side, how) == [(stream, fact) for stream in (1, 3) for fact in said]
     assert observer.closed(51, "server" if side == "client" else "client", "eof") == []
     assert observer.server_data(52, 52, raw(DataFrame(1, b"late")), 0) == []
+
+
+@pytest.mark.parametrize("how", ["eof", "reset"])
+def test_a_client_that_closes_ends_every_open_exchange_once_the_server_has_closed(how: http2.How) -> None:
+    script = answered()
+    script.ask(3)
+    observer = Http2Observer(scheme="https")
+    observe(script.said, observer)
+    assert observer.closed(50, "client", how) == []
+    end = Ended(51, "client-aborted", 50, 51)
+    assert observer.closed(51, "server", "eof") == [(1, end), (3, end)]
+    assert observer.closed(52, "client", "reset") == []
+
+
+def test_a_client_that_closed_its_half_may_still_be_reading() -> None:
+    observer = Http2Observer(scheme="https")
+    observe(answered().said, observer)
+    assert observer.closed(50, "client", "eof") == []
+    assert observer.server_data(51, 1, raw(DataFrame(1, b"more", flags=["END_STREAM"])), 0) == [
+        (1, BodyChunks(51, 1, (b"more",), 0)),
+        (1, Ended(51, "complete", 50, None)),
+    ]
+    assert observer.closed(52, "server", "eof") == []
+
+
+def test_a_server_that_resets_streams_of_a_client_that_has_gone_is_not_to_blame() -> None:
+    observer = Http2Observer(scheme="https")
+    observe(answered().said, observer)
+    observer.closed(50, "client", "eof")
+    facts = observer.server_data(51, 1, raw(RstStreamFrame(1, ErrorCodes.CANCEL)), 0)
+    assert end_of(facts, 1) == Ended(51, "client-aborted", 50, None)
 
 
 def test_a_request_that_comes_after_the_server_closed_blames_the_server() -> None:
