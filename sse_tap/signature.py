@@ -24,6 +24,7 @@ ALIKE = 0.7  # of the bursts must fit a size or a period
 NEAR = 0.12  # how near a gap must be to a multiple of the period, in periods
 SIZE_UNIT = 256  # buffers are multiples of it
 KERNEL_TIMERS = ((36, 48), (192, 220))  # ms: a delayed ACK, a corked write
+SHORTEST = 50 * MS  # period of a clock that may have struck for nothing
 SIZES = 4  # of the most common sizes of bursts are looked at
 
 
@@ -131,7 +132,7 @@ def _rate_limit(hop: Hop, bursts: Sequence[Burst]) -> Shape | None:
     rate, even = rate_of(bursts)
     own, steady = rate_of(list(bursts_of(m.up.trace, m.up.blocks))) if even else (0.0, False)
     keeps_up = steady and rate > 0.8 * own  # an even stream has an even rate by itself
-    if not even or not (_backlog(m) or (_sizes_vary(bursts) and not keeps_up and not _ticks(bursts))):
+    if not even or not (_backlog(m, bursts) or (_sizes_vary(bursts) and not keeps_up and not _ticks(bursts))):
         return None
     late = ms(m.holds[-1])
     return Shape("rate-limit", f"about {rate:,.0f} B/s came through, and the last block came {late} late")
@@ -160,10 +161,14 @@ def _sizes_vary(bursts: Sequence[Burst]) -> bool:
     return percentile(sizes, 0.9) > 1.5 * percentile(sizes, 0.1)
 
 
-def _backlog(m: Measured) -> bool:
-    """Whether later blocks are held longer, and the last ones long after they had left."""
+def _backlog(m: Measured, bursts: Sequence[Burst]) -> bool:
+    """Whether later blocks are held longer, and the last ones long after they had left.
+
+    Longer, too, than the pauses: what comes out whenever a timer strikes waits for one pause at most.
+    """
     quarter, last = m.holds[len(m.holds) // 4], m.holds[-1]
-    return last > 1.5 * quarter and last > 0.2 * (m.pairs.came[-1] - m.pairs.came[0])
+    pause = percentile(sorted(b.t - a.t for a, b in pairwise(bursts)), 0.9)
+    return last > max(1.5 * quarter, 1.2 * pause, 0.2 * (m.pairs.came[-1] - m.pairs.came[0]))
 
 
 def _fixed_size(hop: Hop, bursts: Sequence[Burst]) -> Shape | None:
@@ -219,7 +224,8 @@ def _periodic(hop: Hop) -> Shape | None:
     """A timer: bursts at its ticks, or each as long after its first block as the others."""
     m = hop.measured
     waited = _even_wait(m)
-    period = period_of([m.pairs.came[first] for first in m.survey.firsts])
+    times = [m.pairs.came[first] for first in m.survey.firsts]
+    period = period_of(times) or (None if _is_even(m.pairs.left) else clock_of(times))
     if waited is not None and (period is None or _is_kernels(waited)):
         sentence = f"{_held_text(hop)}, each {ms(waited)} after its first block had left"
         return Shape("periodic", sentence, period_ms=waited / MS)
@@ -252,6 +258,29 @@ def period_of(times: Sequence[int]) -> int | None:
         if len(fits) >= ALIKE * len(gaps):
             return round(sum(fits) / sum(round(gap / guess) for gap in fits))
     return None
+
+
+def clock_of(times: Sequence[int]) -> int | None:
+    """The period (ns) of a clock that strikes on, whether there is something to send or not; None if none.
+
+    Nearly all gaps are multiples of it, however large, so they must be near: chance fits one in fifteen.
+    """
+    gaps = sorted(b - a for a, b in pairwise(times) if b > a)
+    for parts in (1, 2, 3) if len(gaps) >= 5 else ():
+        period, total, strikes, fits = gaps[0] / parts, 0, 0, 0
+        for gap in gaps:
+            multiple = round(gap / period)
+            if abs(gap - multiple * period) <= max(TOGETHER, 0.02 * period):
+                total, strikes, fits = total + gap, strikes + multiple, fits + 1
+                period = total / strikes
+        if period >= SHORTEST and fits >= 0.9 * len(gaps):
+            return round(period)
+    return None
+
+
+def _is_even(times: Sequence[int]) -> bool:
+    """Whether blocks left at even distances: then so do bursts of them, and no clock is proved."""
+    return _agreed([b - a for a, b in pairwise(times)]) >= ALIKE
 
 
 def _fits(gap: int, period: int) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import pytest
 
 from sse_tap.hops import judge
-from sse_tap.signature import Shape, bursts_of, in_block, ms, period_of, shape_of
+from sse_tap.signature import Shape, bursts_of, clock_of, in_block, ms, period_of, shape_of
 from sse_tap.timing import Seen, blocks_of
 from tests import build, synthetic
 from tests.build import event
@@ -78,6 +79,26 @@ def test_periodic(period: int) -> None:
     found = shape(sent, flushed_every(sent, period))
     assert found.signature == "periodic"
     assert found.period_ms == pytest.approx(period, rel=0.02)
+
+
+def test_a_clock_is_seen_though_it_strikes_for_nothing_most_of_the_time() -> None:
+    rng = random.Random(2)
+    times = accumulate(rng.choice([30, 400, 1700, 2900]) + rng.random() * 90 for _ in range(40))
+    sent = [(t, event(f"{i:03}")) for i, t in enumerate(times)]
+    found = shape(sent, flushed_every(sent, 250))
+    assert (found.signature, found.period_ms) == ("periodic", pytest.approx(250, rel=0.02))
+
+
+def test_a_timer_is_no_rate() -> None:
+    """Seven events of 150 ms at each second's stroke, and the last one alone."""
+    sent = [(150 * i + 7, event(str(i))) for i in range(1, 21)]
+    found = shape(sent, flushed_every(sent, 1000))
+    assert (found.signature, found.period_ms) == ("periodic", pytest.approx(1000, rel=0.02))
+
+
+def test_a_timer_on_a_stream_nearly_as_slow_is_no_rate() -> None:
+    sent = [(40 * i + 10, event(str(i))) for i in range(1, 101)]
+    assert shape(sent, flushed_every(sent, 50)).signature == "periodic"
 
 
 def test_a_constant_delay_is_periodic_with_its_delay() -> None:
@@ -212,6 +233,12 @@ def test_a_period_is_what_the_gaps_are_multiples_of(gaps: list[int], expected: i
     times = [sum(gaps[:i]) * MS for i in range(len(gaps) + 1)]
     found = period_of(times)
     assert found == (None if expected is None else pytest.approx(expected * MS, rel=0.02))
+
+
+def test_random_gaps_are_no_clocks() -> None:
+    rng = random.Random(3)
+    found = [clock_of(list(accumulate(rng.randrange(20, 3000) * MS for _ in range(8)))) for _ in range(500)]
+    assert sum(period is not None for period in found) <= 2
 
 
 @pytest.mark.parametrize(
