@@ -559,9 +559,7 @@ def check_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         reason = error.strerror or error
-        raise exceptions.OptionsError(
-            f"cannot record to {folder}: {reason}; choose another folder"
-        ) from None
+        raise exceptions.OptionsError(f"cannot record to {folder}: {reason}; choose another folder") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise exceptions.OptionsError(f"cannot record to {folder}: not writable; choose another folder")
 
