@@ -76,7 +76,10 @@ def test_what_curl_logs_is_what_was_sent(options: list[str], tmp_path: Path) -> 
     assert (found.status, found.url, found.end) == (200, server.url, "complete")
     assert b"".join(data for _, _, data in found.pieces) == b"".join(data for _, data in PIECES)
     times = {number: t / 1e6 for t, number, _ in found.pieces}
-    assert sorted(times.values()) == pytest.approx([10, 60], abs=30)
+    early, late = sorted(times.values())
+    # The replay is never early, though curl may stamp the request after it was taken; a busy machine is late.
+    assert 5 <= early < late
+    assert 55 <= late < 1000
     if not options:
         assert [data for _, _, data in found.pieces] == [data for _, data in PIECES]
     assert abs(datetime.now(UTC) - found.started).total_seconds() < 60

