@@ -625,9 +625,11 @@ def _busy(trace: Trace) -> bool:
 def _calm(m: Measured) -> bool:
     """Whether nothing in the record speaks for a busy machine: no lag, and what was not held passed evenly.
 
-    Not asked of a hop that rewrites: it computes between one block and the next.
+    Not said of a hop that rewrites (it computes between one block and the next), nor by an imported record
+    (whoever made it did not watch itself).
     """
-    if m.kind != "bytes" or m.up.trace.lags or m.down.trace.lags:
+    taps = m.up.trace, m.down.trace
+    if m.kind != "bytes" or any(tap.lags or tap.header.fidelity == "imported" for tap in taps):
         return False
     passed, start = array("q"), 0
     for first, last in m.survey.over:

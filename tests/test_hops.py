@@ -168,6 +168,11 @@ def test_one_block_over_the_limit_is_enough_where_all_else_is_calm() -> None:
         assert hop(EVERY_100, came).verdict == verdict
 
 
+def test_a_record_that_did_not_watch_itself_says_nothing_of_calm() -> None:
+    found = hop(EVERY_25, ONE_STALL, down={"fidelity": "imported"})
+    assert found.verdict == Verdict.INCONCLUSIVE
+
+
 def test_a_hop_that_rewrites_is_not_held_to_the_letter() -> None:
     live = [(100 * i + (70 if i == 9 else 3), event(f'{{"token":"w{i} "}}')) for i in range(1, 21)]
     assert rewritten(live).verdict == Verdict.INCONCLUSIVE
