@@ -18,7 +18,7 @@ import pytest
 from sse_tap.replay import Replay
 from sse_tap.tracefile import encode
 from tests.build import content, event, records, trace, write
-from tests.replay.talk import CHUNKED, TWO, ask, check_gaps, recorded
+from tests.replay.talk import CHUNKED, TWO, ask, check_gaps, recorded, thrice
 
 
 def test_a_404_lists_what_there_is() -> None:
@@ -30,6 +30,7 @@ def test_a_404_lists_what_there_is() -> None:
     assert server.drift.count == 0
 
 
+@thrice
 def test_gaps_are_those_of_the_record() -> None:
     at = [10, 40, 41, 90, 120, 200, 260, 280, 310, 370]
     with Replay(recorded([(t, event(str(t))) for t in at])) as server, httpx.Client() as client:

@@ -16,7 +16,7 @@ from sse_tap.timing import blocks_of
 from sse_tap.trace import Trace, header_value
 from tests.build import comment, trace
 from tests.needs import missing
-from tests.replay.talk import CHUNKED, check_gaps
+from tests.replay.talk import CHUNKED, check_gaps, thrice
 from tests.stack.chromium import Chromium, Seen, find_chromium
 
 HTML = (Path(__file__).parent / "clients" / "eventsource.html").read_bytes()
@@ -61,6 +61,7 @@ def times(seen: Seen) -> list[float]:
 
 
 @pytest.mark.parametrize(("tls", "protocol"), [(False, "http/1.1"), (True, "h2")])
+@thrice
 def test_it_sees_the_events_when_they_were(chromium: Chromium, tls: bool, protocol: str) -> None:
     with Replay(recorded(), tls=tls) as server:
         seen = chromium.see(server.base_url + "/page")
@@ -68,6 +69,7 @@ def test_it_sees_the_events_when_they_were(chromium: Chromium, tls: bool, protoc
     check_gaps(times(seen), [GAP * number for number in range(len(SAID))], off=30)
 
 
+@thrice
 def test_it_sees_them_through_caddy(chromium: Chromium, caddy: Callable[..., Caddy]) -> None:
     with Replay(recorded()) as server:
         seen = chromium.see(caddy(server.port).url + "/page")
@@ -117,6 +119,7 @@ def check_record(built: Trace, seen: Seen) -> None:
     check_gaps(times(seen), [t / 1e6 for t, _ in events], off=30)
 
 
+@thrice
 def test_a_wire_tap_records_what_it_sees(
     chromium: Chromium, taps: Callable[[Mapping[str, str]], Taps]
 ) -> None:
@@ -127,6 +130,7 @@ def test_a_wire_tap_records_what_it_sees(
     assert (seen.said, seen.errors) == (SAID, [])
 
 
+@thrice
 def test_a_wire_tap_records_its_http2(chromium: Chromium, folder: Callable[[str], Path]) -> None:
     place = folder("taps")
     with Replay(recorded(), tls=True) as server:

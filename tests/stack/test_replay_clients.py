@@ -21,7 +21,7 @@ from sse_tap.sse import Event, SSEParser
 from sse_tap.trace import Trace
 from tests.build import DONE, comment, content, trace
 from tests.needs import missing, needs
-from tests.replay.talk import CHUNKED, check_gaps
+from tests.replay.talk import CHUNKED, check_gaps, thrice
 
 HERE = Path(__file__).parent / "clients"
 INSTALLED = Path(__file__).parents[2] / "build" / "clients"
@@ -115,6 +115,7 @@ def client(request: pytest.FixtureRequest) -> Callable[[str], Seen]:
     return lambda url: run(folder, script, url)
 
 
+@thrice
 def test_it_sees_the_events_when_they_were(client: Callable[[str], Seen]) -> None:
     with Replay(recorded()) as server:
         seen = client(server.url)

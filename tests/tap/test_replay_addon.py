@@ -21,7 +21,7 @@ from sse_tap.ports import free_port
 from sse_tap.tap.replay_addon import SSEReplay
 from sse_tap.tracefile import encode, find_traces, read_trace
 from tests.build import SSE, event, records, trace
-from tests.replay.talk import check_gaps
+from tests.replay.talk import check_gaps, thrice
 
 ROOT = Path(__file__).parents[2]
 PIECES = [(50.0 * i, event(str(i))) for i in range(1, 9)]
@@ -137,16 +137,20 @@ def mitmdump(*arguments: str) -> Iterator[int]:
         process.wait(20)
 
 
-def test_replayed_and_real_side_by_side_and_recorded(folder: Path, tmp_path: Path) -> None:
+@thrice
+def test_replayed_and_real_side_by_side_and_recorded(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """In reverse mode, beside the recorder, which must leave its wire layer for it."""
+    new = tmp_path_factory.mktemp("new")
     with real_upstream() as upstream:
         scripts = [f for name in ("sse_tap", "replay") for f in ("-s", str(ROOT / "addons" / f"{name}.py"))]
-        options = ["--set", f"sse_tap_replay={folder}", "--set", f"sse_tap_dir={tmp_path / 'new'}"]
+        options = ["--set", f"sse_tap_replay={folder}", "--set", f"sse_tap_dir={new}"]
         with mitmdump(*scripts, *options, "--mode", f"reverse:http://127.0.0.1:{upstream}") as port:
             answer = httpx.get(f"http://127.0.0.1:{port}/v1/chat")
             assert answer.content == b"".join(data for _, data in PIECES)
             assert httpx.get(f"http://127.0.0.1:{port}/other").text == "real"
-    [recorded] = map(read_trace, find_traces([tmp_path / "new"]))
+    [recorded] = map(read_trace, find_traces([new]))
     assert [chunk.data for chunk in recorded.chunks] == [data for _, data in PIECES]
     check_gaps([t / 1e6 for t in recorded.chunks.times], [t for t, _ in PIECES])
 
