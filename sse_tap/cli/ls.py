@@ -14,6 +14,8 @@ from rich.text import Text
 from sse_tap.cli.options import examples, json_option, width_option
 from sse_tap.cli.output import console, plain_terminal, print_json, rounded
 from sse_tap.correlate import Stream, streams_of
+from sse_tap.hops import Verdict
+from sse_tap.report import judge_hop
 from sse_tap.text import ascii_only, clock_time, duration, glimpse, shorten_middle, visible
 from sse_tap.timeline import END_WORDS, path_of
 from sse_tap.timing import Seen, Summary, finish_of, start_of, summary
@@ -25,12 +27,16 @@ WIDE = 110  # columns from which the date is shown too
 
 @dataclass(frozen=True)
 class Entry:
-    """One recorded stream: its traces (upstream first), their figures, its length, and what to know."""
+    """One recorded stream: its traces (upstream first), their figures, its length, and what to know.
+
+    `verdicts`: of each hop, upstream first.
+    """
 
     traces: tuple[Trace, ...]
     figures: tuple[Summary, ...]
     span_ns: int
     ambiguous: bool = False
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def started_at(self) -> str:
@@ -39,8 +45,9 @@ class Entry:
 
     @property
     def flags(self) -> list[str]:
-        """What makes this record less than whole, or the stream odd; stable words."""
-        return [word for word, found in self._flags() if found]
+        """What the hops did, and what makes this record less than whole or the stream odd; stable words."""
+        said = dict.fromkeys(verdict.value for verdict in self.verdicts if verdict != Verdict.CLEAN)
+        return [*said, *(word for word, found in self._flags() if found)]
 
     def _flags(self) -> Iterator[tuple[str, bool]]:
         yield "truncated", any(trace.end is None for trace in self.traces)
@@ -67,8 +74,9 @@ class Refused:
 def command(folder: str, width: int | None, as_json: bool) -> None:
     """List the recorded streams of a folder (default: recordings), newest first.
 
-    A stream that several taps saw is one line, its taps in the order upstream→downstream. Flags say
-    what to know before trusting a record: truncated (the file stops without an end), lost (the
+    A stream that several taps saw is one line, its taps in the order upstream→downstream. Flags are the
+    verdicts on its hops that are not clean (see sse-tap hops), and what to know before trusting a
+    record: truncated (the file stops without an end), lost (the
     recorder missed chunks), lag (the tap itself ran late), mid-block (the body ends inside a block),
     notes and problems (see sse-tap show), ambiguous (the taps could be paired in other ways).
     """
@@ -111,7 +119,8 @@ def entry_of(stream: Stream) -> Entry:
     begin = min(start_of(trace) + offset for trace, offset in pairs)
     end = max(finish_of(trace) + offset for trace, offset in pairs)
     figures = tuple(summary(seen.trace, seen.blocks) for seen in stream.seen)
-    return Entry(stream.traces, figures, end - begin, stream.ambiguous)
+    verdicts = tuple(judge_hop(stream, up).hop.verdict for up in range(len(stream.traces) - 1))
+    return Entry(stream.traces, figures, end - begin, stream.ambiguous, verdicts)
 
 
 def table(entries: Sequence[Entry], width: int, *, plain: bool = False) -> Table:
@@ -162,14 +171,15 @@ def cells_of(entry: Entry, width: int, *, dated: bool, wide: bool) -> Iterator[t
 
 
 def _ends(reason: str, flags: str, *, wide: bool) -> Iterator[tuple[str, str]]:
-    """The end, and what else to know."""
+    """The end, and what else to know; where there is little room, only what is to know."""
     words = END_WORDS.get(reason, glimpse(reason, 20) or "-")
     style = "" if reason == "complete" else "red"
     if wide:
         yield words, style
         yield flags, "yellow"
     else:
-        yield ", ".join(filter(None, (words, flags))), (style or ("yellow" if flags else ""))
+        said = [words] if style or not flags else []
+        yield ", ".join(filter(None, (*said, flags))), (style or ("yellow" if flags else ""))
 
 
 def as_object(entry: Entry) -> dict[str, Any]:

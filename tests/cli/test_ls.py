@@ -56,6 +56,20 @@ def test_flags_say_what_to_know_before_trusting_a_record(folder: Path) -> None:
     assert "lost" in later
 
 
+def test_the_verdict_on_a_hop_that_is_not_clean_is_a_flag(folder: Path) -> None:
+    sent = [(100.0 * number, content(f"{number}")) for number in range(1, 9)]
+    together = [(900.0, data) for _, data in sent]
+    url = "https://chat.example/held"
+    times = {"url": url, "started_at": "2026-11-22T15:00:00Z", "origin_ms": 3_000_000, "body": b"held"}
+    write(folder, trace("origin", sent, request_ms=2, response_ms=3, id="o", **times))
+    write(folder, trace("edge", together, request_ms=1, response_ms=4, id="e", **times))
+    newest, *older = ls(str(folder)).splitlines()[1:]
+    assert newest.rstrip().endswith("complete  coalesces")
+    assert not any("coalesces" in line for line in older)
+    assert ls(str(folder), columns=80).splitlines()[1].rstrip().endswith("coalesces")
+    assert json.loads(ls("--json", str(folder)))["streams"][0]["flags"] == ["coalesces"]
+
+
 def test_an_unreadable_file_is_listed_with_its_reason_and_not_fatal(folder: Path) -> None:
     out = ls(str(folder))
     assert "unreadable  bad.sse.jsonl: " in out
