@@ -58,6 +58,7 @@ class FlowRecord:
         self.flow, self._record, self._reads = flow, record, reads
         self._sockets = Sockets(flow.client_conn)
         self._bytes = self._frames = 0  # of response body, and how many DATA frames would carry them
+        self._read = self._waiting = 0  # the latest read, and what waited for the client by then
         self._kept: dict[str, bytearray | None] = {"request": bytearray(), "response": bytearray()}
         self._asked = self._ended = False
         self._last = time.monotonic_ns()  # when something passed
@@ -120,7 +121,10 @@ class FlowRecord:
     def _on_response(self, t: int, data: bytes) -> None:
         if data:
             self._keep("response", data)
-            self._record.put(BodyChunks(t, self._reads.number(), (data,), self._queued()))
+            read = self._reads.number()
+            if read != self._read:  # once a read, as at fidelity wire: it costs system calls
+                self._read, self._waiting = read, self._queued()
+            self._record.put(BodyChunks(t, read, (data,), self._waiting))
             self._bytes += len(data)
             self._frames += -(-len(data) // _FRAME)
             return
