@@ -35,14 +35,15 @@ class Clues:
     """What is known about a hop besides its verdict: chosen from the headers of both sides.
 
     `product` is "" where nothing gives it away. `encoding`: the content encoding it added; `length`: whether
-    Content-Length appeared on the way; `http10`: whether it asked upstream in HTTP/1.0.
+    Content-Length appeared on the way; `http10`: whether it asked upstream in HTTP/1.0; `wait_ms`: how long
+    every block, or the first of those that came together, was held, where that is always as long.
     """
 
     product: str = ""
     encoding: str = ""
     length: bool = False
     http10: bool = False
-    period_ms: float | None = None
+    wait_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def _owner(rule: Mapping[str, Any]) -> str:
     )
 
 
-def clues_of(up: Trace, down: Trace, period_ms: float | None = None) -> Clues:
+def clues_of(up: Trace, down: Trace, wait_ms: float | None = None) -> Clues:
     """What the headers on both sides of a hop say about it."""
     plain = ("", "identity")
     added = down.content_encoding not in plain and up.content_encoding in plain
@@ -85,7 +86,7 @@ def clues_of(up: Trace, down: Trace, period_ms: float | None = None) -> Clues:
         encoding=down.content_encoding if added else "",
         length=_has(down, "content-length") and not _has(up, "content-length"),
         http10=up.request is not None and up.request.http_version == "HTTP/1.0",
-        period_ms=period_ms,
+        wait_ms=wait_ms,
     )
 
 
@@ -136,7 +137,7 @@ def cause_of(verdict: str, signature: str | None, clues: Clues) -> Cause | None:
 
 
 def _fits(rule: Mapping[str, Any], verdict: str, signature: str | None, clues: Clues) -> bool:
-    low, high = rule.get("period_ms", (None, None))
+    low, high = rule.get("wait_ms", (None, None))
     return (
         (
             verdict in rule.get("verdicts", ())
@@ -147,5 +148,5 @@ def _fits(rule: Mapping[str, Any], verdict: str, signature: str | None, clues: C
         and rule.get("length", clues.length) == clues.length
         and rule.get("http10", clues.http10) == clues.http10
         and re.search(rule.get("encoding", ""), clues.encoding) is not None
-        and (low is None or (clues.period_ms is not None and low <= clues.period_ms <= high))
+        and (low is None or (clues.wait_ms is not None and low <= clues.wait_ms <= high))
     )

@@ -88,7 +88,7 @@ def judge_hop(stream: Stream, up: int, *, min_hold: int = MIN_HOLD) -> Judged:
             hop = replace(hop, verdict=Verdict.INCONCLUSIVE, why=f"ambiguous: {stream.reason}")
             break
     shape = shape_of(hop)
-    clues = clues_of(stream.traces[up], stream.traces[up + 1], shape.period_ms)
+    clues = clues_of(stream.traces[up], stream.traces[up + 1], shape.wait_ms)
     return Judged(hop, shape, clues, cause_of(hop.verdict, shape.signature, clues))
 
 

@@ -30,12 +30,16 @@ SIZES = 4  # of the most common sizes of bursts are looked at
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A signature (None where nothing was held) with its proof; `period_ms` or `size` (bytes) if any."""
+    """A signature (None where nothing was held) with its proof; `period_ms` or `size` (bytes) if any.
+
+    `wait_ms`: the period, where it counts from the first block that is held, and no clock's strokes do.
+    """
 
     signature: str | None
     evidence: str
     period_ms: float | None = None
     size: int | None = None
+    wait_ms: float | None = None
 
 
 class Burst(NamedTuple):
@@ -121,7 +125,7 @@ def _constant(hop: Hop) -> Shape | None:
     if low < m.limit or high - low > max(10 * MS, 0.15 * middle):
         return None
     sentence = f"every block came {ms(middle)} later than the hop's transit of {ms(m.baseline)}"
-    return Shape("periodic", sentence, period_ms=middle / MS)
+    return Shape("periodic", sentence, period_ms=middle / MS, wait_ms=middle / MS)
 
 
 def _rate_limit(hop: Hop, bursts: Sequence[Burst]) -> Shape | None:
@@ -228,7 +232,7 @@ def _periodic(hop: Hop) -> Shape | None:
     period = period_of(times) or (None if _is_even(m.pairs.left) else clock_of(times))
     if waited is not None and (period is None or _is_kernels(waited)):
         sentence = f"{_held_text(hop)}, each {ms(waited)} after its first block had left"
-        return Shape("periodic", sentence, period_ms=waited / MS)
+        return Shape("periodic", sentence, period_ms=waited / MS, wait_ms=waited / MS)
     if period is None:
         return None
     return Shape("periodic", f"{_held_text(hop)}, every {ms(period)}", period_ms=period / MS)
@@ -313,13 +317,14 @@ def _whole_text(hop: Hop) -> str:
 
 
 def _held_text(hop: Hop) -> str:
-    """How many blocks came in groups, or were held alone."""
-    if hop.groups:
-        groups = plural(len(hop.groups), "group")
-        return f"{hop.coalesced_blocks:,} of {plural(hop.blocks, 'block')} arrived in {groups}"
+    """How many blocks came in groups, how many were held alone."""
     m = hop.measured
     late = sum(hold > m.limit for hold in m.holds) + m.in_flight
-    return f"{late:,} of {plural(hop.blocks, 'block')} came over {ms(m.limit)} late"
+    if not hop.groups:
+        return f"{late:,} of {plural(hop.blocks, 'block')} came over {ms(m.limit)} late"
+    groups = plural(len(hop.groups), "group")
+    text = f"{hop.coalesced_blocks:,} of {plural(hop.blocks, 'block')} arrived in {groups}"
+    return text if late <= hop.coalesced_blocks else f"{text}, and {late:,} came over {ms(m.limit)} late"
 
 
 def _clean_text(hop: Hop) -> str:

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from sse_tap.trace import (
     Chunk,
@@ -152,33 +153,25 @@ def clean(scene: Scene) -> set[str]:
 def stalls(scene: Scene) -> set[str]:
     """A clean hop on a machine that is busy now and then, and too seldom to mean anything.
 
-    Such a machine betrays itself (`sse_tap.hops`): a tap runs late too, at another time, or what the hop does
-    not hold passes unevenly.
+    A stall that ends just after a block has come cannot be told from a buffer that this block lets go.
     """
     clean(scene)
-    stand_still(scene, scene.rng.randint(1, 2))
-    if scene.rng.random() < 0.5:
-        lags = scene.rng.choice([scene.sent_lags, scene.came_lags])
-        lags.append((scene.sent[0][0] + scene.rng.random() * scene.span, scene.rng.uniform(5, 60)))
-    else:
-        scene.came = in_order(
-            [(t + scene.rng.uniform(0, 15) * (i % 3 > 0), d) for i, (t, d) in enumerate(scene.came)]
-        )
-    return {"clean", "inconclusive"}
-
-
-def stand_still(scene: Scene, times: int) -> None:
-    """Nothing comes out of the hop for 5 to 45 ms, a few times."""
-    for _ in range(times):
-        at, length = scene.sent[0][0] + scene.rng.random() * scene.span, scene.rng.uniform(5, 45)
+    begin, just_after = scene.sent[0][0], False
+    for _ in range(scene.rng.randint(1, 2)):
+        at, length = begin + scene.rng.random() * scene.span, scene.rng.uniform(5, 45)
         scene.came = in_order([(at + length if at <= t < at + length else t, d) for t, d in scene.came])
+        just_after |= any(0 <= at + length - t <= 1.5 for t, _ in scene.sent)
+    return {"clean", "inconclusive"} | ({"coalesces"} if just_after else set())
 
 
-def hiccups(scene: Scene) -> set[str]:
-    """A hop that stands still now and then while all around it is calm: the contract by its letter."""
+def waits_for_the_next(scene: Scene) -> set[str]:
+    """Keeps a few blocks until the next one comes and passes all else at once: the contract by its letter."""
     scene.came = in_order([(t + 0.3 + scene.rng.uniform(0, 0.3), data) for t, data in scene.sent])
-    stand_still(scene, scene.rng.randint(1, 3))
-    return by_letter(scene)
+    apart = [i for i, (a, b) in enumerate(pairwise(scene.sent)) if b[0] - a[0] >= 21]
+    for i in scene.rng.sample(apart, min(scene.rng.randint(1, 4), len(apart))):
+        scene.came[i] = (scene.came[i + 1][0], scene.came[i][1])
+    scene.came = in_order(scene.came)
+    return {"coalesces"} if apart else {"clean"}
 
 
 def rechunked(scene: Scene) -> set[str]:
@@ -282,24 +275,6 @@ def arrived(scene: Scene) -> list[tuple[float, float]]:
             chunk += 1
         found.append((t, scene.came[chunk][0]))
     return found
-
-
-def by_letter(scene: Scene) -> set[str]:
-    """The contract's words applied to both times of every block; at their very edge more than one verdict."""
-    arrivals, allowed = arrived(scene), set()
-    least = min(came - left for left, came in arrivals)
-    worst = max(came - left for left, came in arrivals) - least
-    apart = 0.0
-    for i, (left, came) in enumerate(arrivals):
-        for later, there in arrivals[i + 1 :]:
-            if there - came > 1.9:
-                break
-            apart = max(apart, later - left)
-    if apart > 19:
-        allowed.add("coalesces")
-    if apart < 21:
-        allowed |= {"delays"} if worst > 21 else {"delays", "clean"} if worst > 19 else {"clean"}
-    return allowed
 
 
 def groups_spans(groups: Sequence[tuple[float, int]]) -> list[float]:
@@ -460,7 +435,7 @@ def two_machines_whole(scene: Scene) -> set[str]:
 HOPS: tuple[Callable[[Scene], set[str]], ...] = (
     clean,
     stalls,
-    hiccups,
+    waits_for_the_next,
     rechunked,
     recompressed,
     whole_response,
