@@ -37,6 +37,7 @@ from sse_tap.recorder import Listener, Recorder, Seams
 from sse_tap.tap.httpfacts import FlowRecord
 from sse_tap.tap.layer import WireClientTLS, WireLayer, WireReverse, WireServerTLS
 from sse_tap.tap.reads import Reads
+from sse_tap.tap.refusal import refusing
 from sse_tap.tap.spec import TapSpec
 from sse_tap.trace import Headers
 from sse_tap.verdicts import Line, VerdictLines
@@ -122,6 +123,12 @@ class SSETap:
         loader.add_option("sse_tap_queue", int, 64, "MiB that may wait for the recorder and for the disk.")
 
     def configure(self, updated: set[str]) -> None:
+        with refusing():
+            self._check(updated)
+        self._update_recorder(updated)
+
+    def _check(self, updated: set[str]) -> None:
+        """Raise OptionsError for values that cannot be taken."""
         options = ctx.options
         if "sse_tap_names" in updated:
             self._names = parse_names(options.sse_tap_names)
@@ -136,7 +143,6 @@ class SSETap:
         for name, unit in (("sse_tap_queue", "MiB"), ("sse_tap_alarm", "ms")):
             if name in updated and getattr(options, name) < 0:
                 raise exceptions.OptionsError(f"{name}: give a number of {unit}, 0 or more")
-        self._update_recorder(updated)
 
     def _update_recorder(self, updated: set[str]) -> None:
         """Options changed while running act on what begins from now on."""

@@ -15,6 +15,7 @@ from mitmproxy import connection, ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 
 from sse_tap.replay import Replay
+from sse_tap.tap.refusal import refusing
 from sse_tap.text import plural, visible
 from sse_tap.tracefile import TraceError
 
@@ -47,7 +48,8 @@ class SSEReplay:
             return
         self.done()
         if ctx.options.sse_tap_replay:
-            self._server = _start()
+            with refusing():
+                self._server = _start()
             self._make_room()
             count = len(self._server.library.traces)
             logger.info(f"sse-tap: replaying {plural(count, 'trace')}:\n{self._server.library.listing()}")
