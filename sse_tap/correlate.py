@@ -34,6 +34,9 @@ MS = 1_000_000
 UNBOUND = 120_000 * MS
 # Stamps of one machine are exact; a second look allows for a tap that stamps a moment late.
 SLACKS = (0, MS)
+# Two servers that were asked the same side by side, each behind a tap (a replay, and one with a fault), are
+# compared as one stream where they gave the same: nothing was passed on, so causality is not to the point.
+SIDE_BY_SIDE = 50 * MS
 BLOCK_SHARE = 0.5  # of the shorter stream's blocks must be in the other for two streams to be alike
 # Comparing blocks or texts is dear: not for more pairs than this.
 DEAR_PAIRS = 20_000
@@ -70,6 +73,10 @@ STAGES: tuple[tuple[Need, Match], ...] = (
     (Need.KEY, Match.SIMILAR),
     (Need.NOTHING, Match.EQUAL),
     (Need.NOTHING, Match.PREFIX),
+)
+BESIDE_STAGES: tuple[tuple[Need, Match], ...] = (
+    (Need.IDS, Match.EQUAL),
+    (Need.KEY, Match.EQUAL),
 )
 LATE_STAGES: tuple[tuple[Need, Match], ...] = (
     (Need.IDS, Match.TEXT),
@@ -304,11 +311,25 @@ def _agrees(up: _Side, down: _Side, match: Match) -> bool:
 
 def _nested(up: _Side, down: _Side, error: int) -> bool:
     """Whether the upstream exchange can be inside the downstream one: causality, as far as heads tell."""
-    if up.asked is not None and up.asked - error > down.end:
-        return False
-    if up.asked is not None and down.asked is not None and up.asked + error < down.asked:
-        return False
-    return up.head is None or down.head is None or up.head <= down.head + error
+    return _heads_strain(up, down) <= error
+
+
+def _heads_strain(up: _Side, down: _Side) -> int:
+    """By how much (ns) the heads break causality, were `up` to feed `down`; at most 0 where they do not."""
+    strains = []
+    if up.asked is not None:
+        strains.append(up.asked - down.end)
+        if down.asked is not None:
+            strains.append(down.asked - up.asked)
+    if up.head is not None and down.head is not None:
+        strains.append(up.head - down.head)
+    return max(strains, default=0)
+
+
+def _strain(up: _Side, down: _Side) -> int:
+    """As `_heads_strain`, with the bytes where both gave the same: nothing comes out before it went in."""
+    heads = _heads_strain(up, down)
+    return max(heads, -_least(up, down, Match.EQUAL)) if up.digest == down.digest != b"" else heads
 
 
 def _within(up: _Side, down: _Side, error: int) -> bool:
@@ -333,7 +354,7 @@ def _possible(up: _Side, down: _Side, match: Match, error: int) -> bool:
     if not _nested(up, down, error):
         return False
     if match < Match.PREFIX or up.first is None or down.first is None:
-        return True
+        return _strain(up, down) <= error + SIDE_BY_SIDE
     if up.first > down.first + error:
         return False
     if match == Match.EQUAL and up.last is not None and down.last is not None and up.last > down.last + error:
@@ -353,12 +374,14 @@ def _linked(sides: Sequence[_Side], clocks: Clocks) -> list[_Link]:
     links: list[_Link] = []
     fed: set[int] = set()
     taken: set[int] = set()
-    for stages in (STAGES, LATE_STAGES):
+    for stages, slacks in ((STAGES, SLACKS), (BESIDE_STAGES, (SIDE_BY_SIDE,)), (LATE_STAGES, SLACKS)):
         for down, up in combinations(order, 2):
-            for slack, (need, match) in product(SLACKS, stages):
+            for slack, (need, match) in product(slacks, stages):
                 downs = [side for side in by_tap[down] if id(side) not in fed]
                 ups = [side for side in by_tap[up] if id(side) not in taken]
                 for link in _stage(ups, downs, need, match, slack, clocks):
+                    if link.others and stages is BESIDE_STAGES:
+                        continue
                     links.append(link)
                     fed.add(id(link.down))
                     taken.add(id(link.up))
@@ -549,12 +572,15 @@ _KINDS: tuple[Callable[[_Side], Iterable[Hashable]], ...] = (
 def _vote(x: _Side, y: _Side, clocks: Clocks) -> int:
     """1 where x can only be downstream of y, -1 where only upstream, 0 where neither or both."""
     error = clocks.error(x.trace, y.trace)
-    inside, outside = _nested(y, x, error), _nested(x, y, error)
+    below, above = _strain(y, x), _strain(x, y)
+    inside, outside = below <= error, above <= error
     if inside != outside:
         return 1 if inside else -1
-    if not inside:
+    if inside:
+        return _waited_longer(x, y) or _later_bytes(x, y, error)
+    if min(below, above) > error + SIDE_BY_SIDE:
         return 0
-    return _waited_longer(x, y) or _later_bytes(x, y, error)
+    return (above > below) - (above < below)
 
 
 def _waited_longer(x: _Side, y: _Side) -> int:
@@ -595,17 +621,29 @@ def _stream(head: _Side, upward: dict[int, _Link], clocks: Clocks, attempts: _At
     members = [link.up for link in chain] + [head]
     errors = [clocks.error(link.up.trace, link.down.trace) for link in chain]
     whys = [link.why for link in chain if link.why]
+    begin = min(member.begin for member in members)
     return Stream(
         id=head.trace.header.id,
         traces=tuple(member.trace for member in members),
-        offsets=tuple(member.zero - head.begin for member in members),
+        offsets=tuple(member.zero - begin for member in members),
         uncertainty_ms=max(errors, default=0) / MS,
         ambiguous=bool(whys),
-        reason="; ".join(whys) or ("" if chain else attempts.reason(head)),
+        reason="; ".join(whys) or (_beside(chain, clocks) if chain else attempts.reason(head)),
         matches=tuple(link.match for link in chain),
         others=tuple(tuple(other.seen for other in link.others) for link in chain),
         seen=tuple(member.seen for member in members),
     )
+
+
+def _beside(chain: Sequence[_Link], clocks: Clocks) -> str:
+    """What to know of taps that gave the same, though nothing can have passed from one to the other."""
+    strained = (
+        f"{link.up.trace.tap} and {link.down.trace.tap}"
+        for link in chain
+        if _strain(link.up, link.down) > clocks.error(link.up.trace, link.down.trace) + MS
+    )
+    pairs = ", ".join(strained)
+    return f"{pairs} were asked side by side and gave the same: compared as one stream" if pairs else ""
 
 
 class _Attempts:

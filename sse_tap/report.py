@@ -108,7 +108,7 @@ def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
     for up, judged in enumerate(hops):
         yield from _hop_findings(stream, up, judged)
     if stream.reason:
-        kind = "ambiguous" if stream.ambiguous else "attempt"
+        kind = "ambiguous" if stream.ambiguous else "side-by-side" if stream.matches else "attempt"
         yield Finding(kind, "warning" if stream.ambiguous else "info", 0.0, stream.reason)
 
 

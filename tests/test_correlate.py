@@ -77,6 +77,32 @@ def test_a_tap_that_missed_the_stream_is_left_out() -> None:
     assert shape(group([*first, *second])) == [["b-up", "a-up", "a-down"], ["c-up", "c-down"]]
 
 
+def side_by_side(origin_first: float, *, name: str = "a", at: float = 0) -> list[Trace]:
+    """Two servers asked the same, `origin_first` ms apart; the second gives three blocks at a time."""
+    together = [(PLAIN[min(i - i % 3 + 2, len(PLAIN) - 1)][0], data) for i, (_, data) in enumerate(PLAIN)]
+    origin = build.trace("origin", PLAIN, origin_ms=at, id=f"{name}-up")
+    edge = build.trace("edge", together, origin_ms=at + origin_first, id=f"{name}-down")
+    return [edge, origin]
+
+
+@pytest.mark.parametrize("origin_first", [-40, -15, 0, 15, 40])
+def test_two_servers_asked_side_by_side_are_compared_where_they_gave_the_same(origin_first: float) -> None:
+    (stream,) = group(side_by_side(origin_first))
+    assert [trace.tap for trace in stream.traces] == ["origin", "edge"]
+    assert not stream.ambiguous
+    assert min(stream.offsets) == 0
+    assert stream.reason.startswith("origin and edge were asked side by side" if origin_first else "")
+
+
+def test_two_servers_asked_one_after_the_other_are_two_streams() -> None:
+    assert len(group(side_by_side(80))) == 2
+
+
+def test_of_several_asked_side_by_side_none_is_guessed() -> None:
+    streams = group([*side_by_side(15), *side_by_side(15, name="b", at=20)])
+    assert all(len(stream.traces) == 1 or not stream.ambiguous for stream in streams)
+
+
 def test_concurrent_streams_are_told_apart_by_their_bytes() -> None:
     traces = []
     for i in range(30):
