@@ -494,6 +494,17 @@ def test_a_text_that_is_only_alike_is_compared_by_progress() -> None:
     assert rewritten(live).verdict == Verdict.CLEAN
 
 
+def test_a_request_seen_upstream_first_says_nothing_of_the_hops_transit() -> None:
+    found = hop(
+        EVERY_100,
+        late(EVERY_100, 40),
+        up={"request_ms": 0, "response_ms": 1},
+        down={"request_ms": 30, "response_ms": 41},
+    )
+    assert found.verdict == Verdict.CLEAN
+    assert found.baseline_ms == 40
+
+
 # --- the parts ----------------------------------------------------------------------------------------
 
 
@@ -507,8 +518,8 @@ def test_lag_reaches_back_by_its_length() -> None:
     ("tally", "blocks", "expected"),
     [
         (Tally(), 10, False),
-        (Tally(1, 2, 99, 99), 100, False),
-        (Tally(1, 2, 100, 100), 100, True),
+        (Tally(1, 2, 199, 199), 100, False),
+        (Tally(1, 2, 200, 200), 100, True),
         (Tally(3, 10, 200, 70), 100, True),
         (Tally(3, 9, 200, 70), 100, False),
         (Tally(2, 10, 190, 99), 100, False),
