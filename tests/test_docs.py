@@ -133,7 +133,8 @@ def parse(arguments: list[str]) -> None:
     name, *rest = arguments
     if name not in verbs():
         raise click.UsageError(f"no verb {name}")
-    verbs()[name].make_context(name, rest)
+    # With its parent: click keeps a command's help option, whose names are the parent's, from the first time.
+    verbs()[name].make_context(name, rest, parent=main.make_context("sse-tap", [], resilient_parsing=True))
 
 
 def ids(lines: list[list[str]]) -> list[str]:
