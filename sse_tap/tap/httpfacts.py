@@ -135,9 +135,8 @@ class FlowRecord:
 
     def _queued(self) -> int:
         """Bytes that the client has not taken; of an HTTP/2 client an estimate, from the frames held."""
-        held = self._sockets.frames_held(
-            self.flow
-        )  # to sum up a long queue for every chunk would be quadratic
+        # Counted, not summed up: for every chunk of a long queue that would be quadratic.
+        held = self._sockets.frames_held(self.flow)
         average = self._bytes / self._frames if held and self._frames else 0
         return self._sockets.queued(self.flow.client_conn) + round(held * average)
 
