@@ -185,7 +185,12 @@ def plain(message: str) -> str:
         return text
     if "address already in use" in text.lower():
         return f"cannot listen on {found[1]}: the port is in use; choose another, or stop what listens there"
-    return f"cannot listen on {found[1]}: {found[2]}; name an address and a port that this machine can give"
+    # asyncio's words for an address that is not this machine's differ between versions of Python.
+    reason = re.sub(
+        r"error while attempting to bind on address \(.*?\): |could not bind on any address .*", "", found[2]
+    )
+    reason = reason or "cannot assign requested address"
+    return f"cannot listen on {found[1]}: {reason}; name an address and a port that this machine can give"
 
 
 class _Log(logging.Handler):

@@ -41,7 +41,10 @@ def test_wrong_usage_ends_with_2_and_one_line(arguments: list[str], said: str, t
     ("arguments", "said"),
     [
         (["--tap", "a=0:http://127.0.0.1:9", "-o", "file/x"], "cannot record to file/x"),
-        (["--tap", "a=192.0.2.1:8002:http://127.0.0.1:9"], "cannot listen on 192.0.2.1:8002: could not bind"),
+        (
+            ["--tap", "a=192.0.2.1:8002:http://127.0.0.1:9"],
+            "cannot listen on 192.0.2.1:8002: cannot assign requested address; name an address",
+        ),
         (["--tap", "a=x.invalid:8002:http://127.0.0.1:9"], "cannot listen on x.invalid:8002: "),
     ],
 )
