@@ -272,6 +272,8 @@ class _Side:
         times = self.seen.blocks.times
         self.first = self.zero + times[0] if times else None
         self.last = self.zero + times[-1] if times else None
+        end = self.trace.end
+        self.cut = end is None or end.reason != "complete"
 
     @cached_property
     def raws(self) -> frozenset[bytes]:
@@ -305,7 +307,7 @@ def _agrees(up: _Side, down: _Side, match: Match) -> bool:
             few, many = sorted((up.raws, down.raws), key=len)
             return bool(few) and len(few & many) >= BLOCK_SHARE * len(few)
         case Match.TEXT:
-            return text_share(up.seen.text, down.seen.text) >= TEXT_SHARE
+            return text_share(up.seen.text, down.seen.text, cut=down.cut) >= TEXT_SHARE
     return True
 
 
@@ -332,9 +334,15 @@ def _strain(up: _Side, down: _Side) -> int:
     return max(heads, -_least(up, down, Match.EQUAL)) if up.digest == down.digest != b"" else heads
 
 
-def _within(up: _Side, down: _Side, error: int) -> bool:
-    """As `_nested`, for a hop that writes its own response: it may answer early, but not end early."""
-    return down.begin - error <= up.begin <= down.end + error and up.end <= down.end + error
+def _outside(up: _Side, down: _Side) -> int:
+    """As `_heads_strain`, for a hop that writes its own response: it may answer early, but not end early.
+
+    Unless it was broken off: what feeds it may run on when its client has left.
+    """
+    strains = [down.begin - up.begin, up.begin - down.end]
+    if not down.cut:
+        strains.append(up.end - down.end)
+    return max(strains)
 
 
 def _least(up: _Side, down: _Side, match: Match) -> int:
@@ -350,7 +358,7 @@ def _least(up: _Side, down: _Side, match: Match) -> int:
 def _possible(up: _Side, down: _Side, match: Match, error: int) -> bool:
     """Whether time allows that `up` fed `down`."""
     if match <= Match.TEXT:
-        return _within(up, down, error + MS)
+        return _outside(up, down) <= error + MS
     if not _nested(up, down, error):
         return False
     if match < Match.PREFIX or up.first is None or down.first is None:
@@ -572,10 +580,14 @@ _KINDS: tuple[Callable[[_Side], Iterable[Hashable]], ...] = (
 def _vote(x: _Side, y: _Side, clocks: Clocks) -> int:
     """1 where x can only be downstream of y, -1 where only upstream, 0 where neither or both."""
     error = clocks.error(x.trace, y.trace)
-    below, above = _strain(y, x), _strain(x, y)
+    passed_on = x.key == y.key or x.digest == y.digest != b""
+    strain = _strain if passed_on else _outside
+    below, above = strain(y, x), strain(x, y)
     inside, outside = below <= error, above <= error
     if inside != outside:
         return 1 if inside else -1
+    if not passed_on:
+        return 0
     if inside:
         return _waited_longer(x, y) or _later_bytes(x, y, error)
     if min(below, above) > error + SIDE_BY_SIDE:
@@ -640,7 +652,8 @@ def _beside(chain: Sequence[_Link], clocks: Clocks) -> str:
     strained = (
         f"{link.up.trace.tap} and {link.down.trace.tap}"
         for link in chain
-        if _strain(link.up, link.down) > clocks.error(link.up.trace, link.down.trace) + MS
+        if link.match > Match.TEXT
+        and _strain(link.up, link.down) > clocks.error(link.up.trace, link.down.trace) + MS
     )
     pairs = ", ".join(strained)
     return f"{pairs} were asked side by side and gave the same: compared as one stream" if pairs else ""

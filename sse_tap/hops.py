@@ -287,7 +287,7 @@ def _measured(
 ) -> Measured:
     limit = min_hold + _drift(clock, pairs)
     delays = array("q", map(sub, pairs.came, pairs.left))
-    baseline, hidden = _baseline(up.trace, down.trace, clock, delays, pairs)
+    baseline, hidden = _baseline(up.trace, down.trace, clock, delays, pairs, heads=kind == "bytes")
     holds = array("q", [delay - baseline for delay in delays])
     tail = _tail(up.trace, down.trace, found)
     in_flight, longest = (
@@ -318,15 +318,18 @@ def _drift(clock: ClockShift, pairs: Pairs) -> int:
     return (pairs.came[-1] - pairs.came[0]) * DRIFT_PPM // 1_000_000
 
 
-def _baseline(up: Trace, down: Trace, clock: ClockShift, delays: array[int], pairs: Pairs) -> tuple[int, int]:
+def _baseline(
+    up: Trace, down: Trace, clock: ClockShift, delays: array[int], pairs: Pairs, *, heads: bool
+) -> tuple[int, int]:
     """The hop's transit time when it holds nothing back, and what of it the clocks' error could hide.
 
     The least of the low end of the block delays, the headers' transit and the request's transit. An
     error of the clocks shifts the first two alike and the request's the other way, so against the
-    request a constant delay is proved only beyond twice the error.
+    request a constant delay is proved only beyond twice the error. `heads`: the hop passes the headers on,
+    and does not write its own, perhaps before it has asked.
     """
     with_blocks = [_low_end(delays, pairs, Lags(up.lags, -clock.ns))] if delays else []
-    if up.response and down.response:
+    if heads and up.response and down.response:
         with_blocks.append(down.response.t - up.response.t - clock.ns)
     low = min(with_blocks, default=0)
     if up.request is None or down.request is None:
@@ -671,28 +674,31 @@ def _unseen(m: Measured) -> tuple[Verdict, str] | None:
 # --- by the text alone -------------------------------------------------------------------------------
 
 
-def text_share(up: Text, down: Text) -> float:
-    """How much of the upstream text the downstream text carries, 0 to 1, and from its beginning on."""
+def text_share(up: Text, down: Text, *, cut: bool = False) -> float:
+    """How much of the upstream text the downstream text carries, 0 to 1, and from its beginning on.
+
+    `cut`: the downstream stream was broken off, so what it had got so far is all it can carry.
+    """
     if not up.text or not down.text:
         return 0.0
     if up.text in down.text:
         return 1.0
     alike = common_prefix(up.text.encode("utf-32-le"), down.text.encode("utf-32-le")) // 4
-    return alike / max(len(up.text), 1)
+    return alike / (min(len(up.text), len(down.text)) if cut else len(up.text))
 
 
 def measure_text(up: Seen, down: Seen, clock: ClockShift, *, min_hold: int = MIN_HOLD) -> Measured:
     """Align two streams by the text they carry: a piece of text is there when its last character is.
 
-    Where the downstream text does not contain the upstream one, shares of progress are compared: the
-    weakest way, good enough to tell `nothing until the end` from `as it comes`.
+    Of a stream broken off downstream, only what came is compared. Where the downstream text is another,
+    shares of progress are: the weakest way, good enough to tell `nothing until the end` from `as it comes`.
     """
     sent, came = up.text, down.text
-    start = came.text.find(sent.text)
+    start = 0 if sent.text.startswith(came.text) else came.text.find(sent.text)
     scale = 1.0 if start >= 0 else len(came.text) / max(len(sent.text), 1)
     ups, downs = [], []
     for index, end in zip(sent.blocks, sent.ends, strict=True):
-        at = bisect_left(came.ends, min(round(max(start, 0) + end * scale), len(came.text)))
+        at = bisect_left(came.ends, round(max(start, 0) + end * scale))
         if at < len(came.blocks):
             ups.append(index)
             downs.append(came.blocks[at])

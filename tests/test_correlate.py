@@ -248,6 +248,36 @@ def test_a_rewriting_hop_is_matched_by_the_text_it_passes_on() -> None:
     assert stream.rewritten == (True,)
 
 
+def asked(
+    name: str, at: float, *, came: int = 20, head_ms: float = 1500, down_end_ms: float = 1720, **down: Any
+) -> list[Trace]:
+    """An application that answers at once and then asks a model, whose own answer begins after `head_ms`."""
+    words = [f"{name}{i} " for i in range(20)]
+    said = [(head_ms + 10 * i, content(word)) for i, word in enumerate(words)]
+    told = [(t + 16, event(f'{{"content":"{word}"}}')) for (t, _), word in zip(said, words, strict=True)]
+    return [
+        build.trace(
+            "model", said, origin_ms=at + 13, response_ms=head_ms, url="http://m/v1", id=f"{name}-up"
+        ),
+        build.trace(
+            "app", told[:came], origin_ms=at, response_ms=2, end_ms=down_end_ms, id=f"{name}-down", **down
+        ),
+    ]
+
+
+def test_an_application_that_answers_before_it_asks_is_downstream_all_the_same() -> None:
+    both = [*asked("a", 0), *asked("b", 5000)]
+    assert shape(group(both)) == [["a-up", "a-down"], ["b-up", "b-down"]]
+    assert [stream.reason for stream in group(both)] == ["", ""]
+
+
+def test_a_model_that_runs_on_after_the_client_left_is_matched_by_what_was_told() -> None:
+    (stream,) = group(asked("a", 0, came=5, down_end_ms=1570, reason="client-aborted"))
+    assert stream.matches == (Match.TEXT,)
+    whole = group(asked("a", 0, came=5, down_end_ms=1570))
+    assert len(whole) == 2
+
+
 def test_unlike_texts_are_no_stream() -> None:
     up = build.trace("provider", [(100, content("Hello world"))], origin_ms=50, url="http://p/x", id="u")
     down = build.trace("orchestrator", [(160, event('{"token":"Other"}'))], id="d", end_ms=500)

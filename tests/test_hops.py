@@ -469,9 +469,10 @@ def test_comments_are_counted_apart() -> None:
 # --- the text alone -----------------------------------------------------------------------------------
 
 
-def rewritten(came: Pieces) -> Hop:
+def rewritten(came: Pieces, *, head_ms: float = 1, **down: Any) -> Hop:
     sent = [(100 * i, content(f"w{i} ")) for i in range(1, 21)]
-    traces = build.trace("provider", sent, request_ms=5), build.trace("orchestrator", came)
+    up = build.trace("provider", sent, request_ms=5, response_ms=head_ms)
+    traces = up, build.trace("orchestrator", came, **down)
     return judge_text(Seen(traces[0]), Seen(traces[1]))
 
 
@@ -487,6 +488,19 @@ def test_text_with_a_preface_is_still_aligned() -> None:
     preface = [(50, event('{"token":"Thinking about it. "}'))]
     live = [(100 * i + 3, event(f'{{"token":"w{i} "}}')) for i in range(1, 21)]
     assert rewritten([*preface, *live]).verdict == Verdict.CLEAN
+
+
+def test_headers_that_are_not_passed_on_are_no_measure_of_the_transit() -> None:
+    """An application sends its own as soon as it is asked; the provider when the model is there."""
+    live = [(100 * i + 3, event(f'{{"token":"w{i} "}}')) for i in range(1, 21)]
+    found = rewritten(live, head_ms=90, response_ms=6)
+    assert (found.verdict, found.baseline_ms, found.hold_max_ms) == (Verdict.CLEAN, 3, 0)
+
+
+def test_a_text_broken_off_is_compared_as_far_as_it_came() -> None:
+    live = [(100 * i + 3, event(f'{{"token":"w{i} "}}')) for i in range(1, 6)]
+    found = rewritten(live, reason="client-aborted")
+    assert (found.verdict, len(found.measured.holds), found.baseline_ms) == (Verdict.CLEAN, 5, 3)
 
 
 def test_a_text_that_is_only_alike_is_compared_by_progress() -> None:
