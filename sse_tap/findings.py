@@ -15,6 +15,7 @@ from itertools import islice, pairwise
 from sse_tap.signature import Burst, bursts_of, filled, ms, period_of
 from sse_tap.text import duration, plural
 from sse_tap.timing import (
+    DATA_KINDS,
     Blocks,
     Kind,
     Seen,
@@ -39,6 +40,9 @@ MOST_SILENCES = 5  # of the longest are told
 # A silence this many times the keepalive interval, without a comment in it, is no jitter.
 LATE_KEEPALIVE = 1.5
 STOPPED_KEEPALIVE = 3.0
+# A comment that ends a silence this long and comes with an event was let go by that event.
+PUSHED_AFTER = 5 * SECOND
+PUSHED_WITHIN = 5 * MS
 # Bursts are worth a word when blocks that belong apart came together after a wait.
 BURST_WAIT = 100 * MS
 BURST_BLOCKS = 3
@@ -225,8 +229,10 @@ def _even(ordered: Sequence[int]) -> bool:
 
 
 def _keepalives(scene: _Scene) -> Iterator[Finding]:
-    heart = keepalive_of(scene.blocks)
-    if heart is None:
+    heart, pushed = keepalive_of(scene.blocks), pushed_by_events(scene)
+    if pushed:
+        yield _only_pushed(scene, pushed)
+    if heart is None or pushed:
         return
     every = duration(heart.interval)
     when = "after every" if heart.idle else "every"
@@ -251,6 +257,41 @@ def _missed(scene: _Scene, heart: Keepalive, every: str) -> Iterator[Finding]:
         began,
         f"silent for {duration(length)}{more}, though comments come every {every}: what emits them stands "
         f"still while the model is silent, the only time they matter",
+    )
+
+
+def pushed_by_events(scene: _Scene) -> list[tuple[int, int]]:
+    """The silences (ns, and since when) that ended in a comment and an event at once, where no comment stands
+    elsewhere and no silence as long ended without: a keepalive written by the loop that awaits the events.
+    """
+    blocks, head = scene.blocks, scene.trace.response
+    marks = [head.t if head else scene.begin, *blocks.times]
+    gaps = [b - a for a, b in pairwise(marks)]
+    comments = [i for i, kind in enumerate(blocks.shapes) if kind == Kind.COMMENT]
+    if not comments or not all(_pushed(blocks, i) and gaps[i] >= PUSHED_AFTER for i in comments):
+        return []
+    mute = max((gap for i, gap in enumerate(gaps) if blocks.shapes[i] != Kind.COMMENT), default=0)
+    rare = 3 * len(comments) <= len(blocks)
+    return [(gaps[i], marks[i]) for i in comments] if rare and mute < min(gaps[i] for i in comments) else []
+
+
+def _pushed(blocks: Blocks, i: int) -> bool:
+    """Whether a comment came with the event after it, and those two alone: else something held them all."""
+    if i + 1 >= len(blocks) or blocks.shapes[i + 1] not in DATA_KINDS:
+        return False
+    alone = i + 2 >= len(blocks) or blocks.reads[i + 2] != blocks.reads[i]
+    return alone and blocks.times[i + 1] - blocks.times[i] <= PUSHED_WITHIN
+
+
+def _only_pushed(scene: _Scene, silences: Sequence[tuple[int, int]]) -> Finding:
+    length, began = max(silences)
+    more = f", and {plural(len(silences) - 1, 'other')} like it" if len(silences) > 1 else ""
+    return scene.finding(
+        "keepalive-gap",
+        "warning",
+        began,
+        f"silent for {duration(length)}{more}, and the keepalive came only with the event that ended it: it "
+        f"is written where that event is awaited, never while the model is silent, the only time it matters",
     )
 
 

@@ -15,12 +15,14 @@ from sse_tap.correlate import Match, Progress, Stream, streams_of
 from sse_tap.findings import Finding, findings_of
 from sse_tap.hops import MIN_HOLD, MS, Hop, Verdict, judge, judge_text
 from sse_tap.signature import Shape, ms, shape_of
-from sse_tap.text import plural
+from sse_tap.text import duration, plural
 from sse_tap.timing import DATA_KINDS, Kind, Seen, finish_of, first_ms, reads_of, silence_of, start_of
-from sse_tap.trace import Trace
+from sse_tap.trace import End, Trace
 
 VERSION = 1
 HEADERS_HELD = 50 * MS  # headers that wait longer than this for the first block are worth a word
+QUIET = 5_000 * MS  # a silence that long is one that keepalives are for
+ABORT_LATE = 1_000 * MS  # an abort that takes this long lets the server work for nobody
 MOST_OTHERS = 3  # pairings tried before an ambiguous hop is judged
 
 
@@ -99,7 +101,7 @@ def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
     """What each trace tells, once: the same fact seen by two taps is told by the one nearest its origin."""
     told: set[tuple[str, str]] = set()
     for index, (seen, offset) in enumerate(zip(stream.seen, stream.offsets, strict=True)):
-        same = index > 0 and hops[index - 1].hop.measured.alignment.relation == Relation.SAME
+        same = index > 0 and _passed_on(hops[index - 1].hop)
         shift = (offset + start_of(seen.trace)) / MS
         for finding in findings_of(seen, first=not same):
             if (finding.kind, finding.text) not in told:
@@ -110,6 +112,11 @@ def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
     if stream.reason:
         kind = "ambiguous" if stream.ambiguous else "side-by-side" if stream.matches else "attempt"
         yield Finding(kind, "warning" if stream.ambiguous else "info", 0.0, stream.reason)
+
+
+def _passed_on(hop: Hop) -> bool:
+    """Whether both taps of a hop saw the same body."""
+    return hop.kind == "bytes" and hop.measured.alignment.relation == Relation.SAME
 
 
 def _hop_findings(stream: Stream, up: int, judged: Judged) -> Iterator[Finding]:
@@ -132,7 +139,10 @@ def _hop_findings(stream: Stream, up: int, judged: Judged) -> Iterator[Finding]:
         if count and hop.verdict not in (Verdict.CLEAN, Verdict.INCONCLUSIVE):
             at = (start_of(down) + offset) / MS
             yield Finding(kind, "warning", at, f"{plural(count, 'comment')} {what} {name}", down.tap)
+    if hop.kind == "text":
+        yield from _swallowed(stream, up, name)
     yield from _ends(stream, up, name)
+    yield from _abort(stream, up, name)
 
 
 def headers_withheld(hop: Hop) -> int | None:
@@ -172,6 +182,52 @@ def _ends(stream: Stream, up: int, name: str) -> Iterator[Finding]:
     if after.reason == "complete" and min(late, waited) >= 1000 * MS:
         text = f"{name} kept the end of the stream back for {ms(min(late, waited))} after its last byte"
         yield Finding("end-withheld", "info", t / MS, text, stream.traces[up + 1].tap)
+
+
+def _swallowed(stream: Stream, up: int, name: str) -> Iterator[Finding]:
+    """Comments that a hop which writes its own stream kept to itself: worst in a silence of its own."""
+    above, below = stream.seen[up], stream.seen[up + 1]
+    passed = {below.blocks.raw(i).strip() for i in _comments(below)}
+    lost = [i for i in _comments(above) if above.blocks.raw(i).strip() not in passed]
+    if not lost:
+        return
+    length, since = silence_of(below.trace)
+    since += stream.offsets[up + 1]
+    times = [above.blocks.times[i] + stream.offsets[up] for i in lost]
+    inside = sum(since < t < since + length for t in times)
+    text = f"{name} passed on none of {stream.traces[up].tap}'s {plural(len(lost), 'comment')}"
+    long = inside and length >= QUIET
+    if long:
+        text += f": silent for {duration(length)} while {inside} of them came in"
+    yield Finding("comments-swallowed", "warning" if long else "info", times[0] / MS, text, below.trace.tap)
+
+
+def _comments(seen: Seen) -> list[int]:
+    return [i for i, kind in enumerate(seen.blocks.shapes) if kind == Kind.COMMENT]
+
+
+def _abort(stream: Stream, up: int, name: str) -> Iterator[Finding]:
+    """Whether a client's abort got through a hop to the tap before it, and how fast."""
+    above, below = stream.traces[up].end, stream.traces[up + 1].end
+    if above is None or below is None or below.reason != "client-aborted":
+        return
+    left = _closed(below) + stream.offsets[up + 1]
+    reached = above.reason == "client-aborted"
+    took = max((_closed(above) if reached else above.t) + stream.offsets[up] - left, 0)
+    tap = stream.traces[up].tap
+    if reached:
+        kind, severity = ("abort-late", "warning") if took >= ABORT_LATE else ("abort-passed", "info")
+        text = f"{name} passed the client's abort on after {duration(took)}"
+    elif took >= ABORT_LATE:
+        kind, severity = "abort-lost", "warning"
+        text = f"{name} did not pass the client's abort on: {tap} streamed for another {duration(took)}"
+    else:  # the stream ended by itself meanwhile
+        return
+    yield Finding(kind, severity, left / MS, text, tap)
+
+
+def _closed(end: End) -> int:
+    return end.t if end.client_closed_t is None else end.client_closed_t
 
 
 # --- as JSON --------------------------------------------------------------------------------------------

@@ -152,6 +152,45 @@ def test_an_emitter_that_stands_still_while_the_model_thinks() -> None:
     assert "stands still" in one.text
 
 
+TOKENS = [(100 * i, event(str(i))) for i in range(1, 11)]
+
+
+def thought(at: float, length: float) -> Pieces:
+    """A silence from `at` on that ends in a keepalive and a token, and more tokens."""
+    woken = at + length
+    return [
+        (woken, comment()),
+        (woken + 0.3, event("x")),
+        *[(woken + 100 * i, event("y")) for i in range(1, 9)],
+    ]
+
+
+def test_a_keepalive_that_comes_only_with_the_next_token() -> None:
+    """As the loop writes it that waits for the model, told from the first one on."""
+    one = only("keepalive-gap", [*TOKENS, *thought(1000, 20_000)])
+    assert (one.at_ms, one.severity) == (1000, "warning")
+    assert "silent for 20 s, and the keepalive came only with the event that ended it" in one.text
+    twice = [*TOKENS, *thought(1000, 20_000), *thought(21_800, 16_000)]
+    assert "silent for 20 s, and 1 other like it" in only("keepalive-gap", twice).text
+    assert "keepalive" not in kinds(twice)
+    before_the_first = [(t, data) for t, data in thought(1, 20_000)]
+    assert only("keepalive-gap", before_the_first).at_ms == 1
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [*TOKENS, (16_000, comment()), (21_000, event("x")), *thought(21_000, 6000)],  # one came by itself
+        [*TOKENS, (31_000, event("x")), *thought(31_000, 20_000)],  # a longer silence had none
+        [*TOKENS, *[(20_000, comment()), (20_000, event("a")), (20_000, event("b"))]],  # all let go at once
+        [(1, comment("stream opened")), (1, event("0")), *TOKENS],
+        [piece for i in range(1, 9) for piece in ((6000 * i, comment()), (6000 * i, event(str(i))))],
+    ],
+)
+def test_a_comment_beside_an_event_is_not_always_pushed_by_it(pieces: Pieces) -> None:
+    assert not [one for one in found(pieces) if "came only with" in one.text]
+
+
 def test_keepalives_that_fill_every_silence_are_fine() -> None:
     pieces = [(15_000 * i, comment()) for i in range(1, 5)]
     assert [kind for kind in kinds([*pieces, (61_000, DONE)]) if kind != "keepalive"] == []

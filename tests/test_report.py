@@ -13,7 +13,7 @@ from sse_tap.report import Report, as_json, report_on
 from sse_tap.timing import Seen
 from sse_tap.trace import Trace
 from tests import build, synthetic
-from tests.build import comment, event
+from tests.build import comment, content, event
 
 EVERY_100 = [(100 * i, event(str(i))) for i in range(1, 21)]
 CADDY = (*build.SSE, ("via", "1.1 Caddy"))
@@ -133,6 +133,76 @@ def test_a_clean_end_that_came_out_broken() -> None:
     found = report(*both([(t + 0.4, d) for t, d in EVERY_100], reason="upstream-reset"))
     assert "end-broken" in kinds(found)
     assert found.streams[0].hops[0].hop.verdict == Verdict.CLEAN
+
+
+def aborted(up_end_ms: float, reason: str) -> list[Trace]:
+    """A client leaves after 1 s; the tap before the hop sees what it sees."""
+    came = [(t + 0.4, data) for t, data in EVERY_100[:10]]
+    sent = EVERY_100[:10] if up_end_ms < 1100 else EVERY_100
+    down = build.trace(
+        "edge", came, response_ms=1.4, end_ms=1003, reason="client-aborted", client_closed_ms=1002
+    )
+    up = build.trace("origin", sent, origin_ms=0.2, end_ms=up_end_ms, reason=reason)
+    return [up, down]
+
+
+@pytest.mark.parametrize(
+    ("up_end_ms", "reason", "kind", "words"),
+    [
+        (1006.8, "client-aborted", "abort-passed", "origin→edge passed the client's abort on after 5.0 ms"),
+        (4001.8, "client-aborted", "abort-late", "origin→edge passed the client's abort on after 3 s"),
+        (
+            3001.8,
+            "complete",
+            "abort-lost",
+            "did not pass the client's abort on: origin streamed for another 2 s",
+        ),
+        (3001.8, "tap-stopped", "abort-lost", "origin streamed for another 2 s"),
+        (1010, "complete", None, ""),
+    ],
+)
+def test_whether_and_when_a_clients_abort_got_through(
+    up_end_ms: float, reason: str, kind: str | None, words: str
+) -> None:
+    told = [one for one in report(*aborted(up_end_ms, reason)).streams[0].findings if "abort-" in one.kind]
+    assert [one.kind for one in told] == ([kind] if kind else [])
+    assert all(words in one.text and one.at_ms == 1002 for one in told)
+
+
+def model_and_app(silence: float, *, passes: bool = False) -> Report:
+    """A model that comments every second while it thinks, and an application that writes its own stream."""
+    beats = [(1000.0 * i, comment("PROCESSING")) for i in range(1, round(silence / 1000))]
+    words = [(silence + 100 * i, f"w{i} ") for i in range(1, 9)]
+    told = [(t + 2, event(f'{{"content":"{word}"}}')) for t, word in words]
+    up = build.trace(
+        "model", [*beats, *[(t, content(word)) for t, word in words]], url="http://m/v1", origin_ms=5
+    )
+    return report(up, build.trace("app", [*(beats if passes else []), *told], end_ms=silence + 900))
+
+
+def test_comments_that_an_application_keeps_to_itself() -> None:
+    found = [one for one in model_and_app(12_000).streams[0].findings if one.kind == "comments-swallowed"]
+    assert [(one.severity, one.text) for one in found] == [
+        (
+            "warning",
+            "model→app passed on none of model's 11 comments: silent for 12.1 s while 11 of them came in",
+        )
+    ]
+    (short,) = [one for one in model_and_app(3000).streams[0].findings if one.kind == "comments-swallowed"]
+    assert (short.severity, short.text) == ("info", "model→app passed on none of model's 2 comments")
+    assert "comments-swallowed" not in kinds(model_and_app(12_000, passes=True))
+
+
+def test_a_rewritten_body_is_audited_like_any_other() -> None:
+    words = [
+        *[(100 * i, f"w{i} ") for i in range(1, 6)],
+        *[(20_000 + 100 * i, f"v{i} ") for i in range(1, 6)],
+    ]
+    told = [(t + 2, event(f'{{"content":"{word}"}}')) for t, word in words]
+    up = build.trace("model", [(t, content(word)) for t, word in words], url="http://m/v1", origin_ms=5)
+    app = build.trace("app", sorted([*told, (20_101.9, comment())]), end_ms=20_600)
+    (gap,) = [one for one in report(up, app).streams[0].findings if one.kind == "keepalive-gap"]
+    assert (gap.tap, gap.severity) == ("app", "warning")
 
 
 def test_what_two_taps_saw_alike_is_told_once() -> None:

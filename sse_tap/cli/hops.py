@@ -199,9 +199,10 @@ def _finding(finding: Finding, words: Words) -> RenderableType:
     line.add_column(no_wrap=True)
     line.add_column()
     at = f"{finding.at_ms / 1000:,.2f} s"
+    named = not finding.tap or "→" in finding.text  # what a hop did names the hop, and its taps with it
     line.add_row(
         words.text(f"{at} {finding.severity}", SEVERITIES.get(finding.severity, "")),
-        words.text(f"{finding.tap}: {finding.text}" if finding.tap else finding.text),
+        words.text(finding.text if named else f"{finding.tap}: {finding.text}"),
     )
     return line
 
