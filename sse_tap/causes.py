@@ -37,6 +37,7 @@ class Clues:
     `product` is "" where nothing gives it away. `encoding`: the content encoding it added; `length`: whether
     Content-Length appeared on the way; `http10`: whether it asked upstream in HTTP/1.0; `wait_ms`: how long
     every block, or the first of those that came together, was held, where that is always as long.
+    `rewrites`: whether it writes a stream of its own.
     """
 
     product: str = ""
@@ -44,6 +45,7 @@ class Clues:
     length: bool = False
     http10: bool = False
     wait_ms: float | None = None
+    rewrites: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def _owner(rule: Mapping[str, Any]) -> str:
     )
 
 
-def clues_of(up: Trace, down: Trace, wait_ms: float | None = None) -> Clues:
+def clues_of(up: Trace, down: Trace, wait_ms: float | None = None, *, rewrites: bool = False) -> Clues:
     """What the headers on both sides of a hop say about it."""
     plain = ("", "identity")
     added = down.content_encoding not in plain and up.content_encoding in plain
@@ -87,6 +89,7 @@ def clues_of(up: Trace, down: Trace, wait_ms: float | None = None) -> Clues:
         length=_has(down, "content-length") and not _has(up, "content-length"),
         http10=up.request is not None and up.request.http_version == "HTTP/1.0",
         wait_ms=wait_ms,
+        rewrites=rewrites,
     )
 
 
@@ -147,6 +150,7 @@ def _fits(rule: Mapping[str, Any], verdict: str, signature: str | None, clues: C
         and rule.get("product", clues.product) == clues.product
         and rule.get("length", clues.length) == clues.length
         and rule.get("http10", clues.http10) == clues.http10
+        and rule.get("rewrites", clues.rewrites) == clues.rewrites
         and re.search(rule.get("encoding", ""), clues.encoding) is not None
         and (low is None or (clues.wait_ms is not None and low <= clues.wait_ms <= high))
     )

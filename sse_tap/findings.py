@@ -50,6 +50,8 @@ MANY_BLOCKS = 5
 WHOLE_WAIT = 500 * MS
 GZIP_HEADER = 10  # bytes: a first compressed chunk of this size is a compressor that was not flushed
 
+SUSPECTED = "suspected-upstream"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -319,7 +321,7 @@ def _bursts(scene: _Scene) -> Iterator[Finding]:
     text = _gzip_stuck(scene, bursts) or _whole(scene, bursts) or _repeated(scene, bursts)
     if text:
         yield scene.finding(
-            "suspected-upstream", "warning", bursts[0].t, f"suspected upstream of {scene.trace.tap}: {text}"
+            SUSPECTED, "warning", bursts[0].t, f"suspected upstream of {scene.trace.tap}: {text}"
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from sse_tap.alignment import Relation
 from sse_tap.causes import Cause, Clues, cause_of, clues_of
 from sse_tap.correlate import Match, Progress, Stream, streams_of
-from sse_tap.findings import Finding, findings_of
+from sse_tap.findings import SUSPECTED, Finding, findings_of
 from sse_tap.hops import MIN_HOLD, MS, Hop, Verdict, judge, judge_text
 from sse_tap.signature import Shape, ms, shape_of
 from sse_tap.text import duration, plural
@@ -90,7 +90,8 @@ def judge_hop(stream: Stream, up: int, *, min_hold: int = MIN_HOLD) -> Judged:
             hop = replace(hop, verdict=Verdict.INCONCLUSIVE, why=f"ambiguous: {stream.reason}")
             break
     shape = shape_of(hop)
-    clues = clues_of(stream.traces[up], stream.traces[up + 1], shape.wait_ms)
+    traces = stream.traces[up], stream.traces[up + 1]
+    clues = clues_of(*traces, shape.wait_ms, rewrites=hop.kind == "text")
     return Judged(hop, shape, clues, cause_of(hop.verdict, shape.signature, clues))
 
 
@@ -103,8 +104,9 @@ def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
     for index, (seen, offset) in enumerate(zip(stream.seen, stream.offsets, strict=True)):
         same = index > 0 and _passed_on(hops[index - 1].hop)
         shift = (offset + start_of(seen.trace)) / MS
+        known = index > 0 and hops[index - 1].hop.kind == "text"  # the hop has its verdict: no suspicion
         for finding in findings_of(seen, first=not same):
-            if (finding.kind, finding.text) not in told:
+            if (finding.kind, finding.text) not in told and not (known and finding.kind == SUSPECTED):
                 told.add((finding.kind, finding.text))
                 yield replace(finding, at_ms=finding.at_ms + shift)
     for up, judged in enumerate(hops):
@@ -125,7 +127,8 @@ def _hop_findings(stream: Stream, up: int, judged: Judged) -> Iterator[Finding]:
     name, offset = f"{hop.upstream}→{hop.downstream}", stream.offsets[up + 1]
     withheld = headers_withheld(hop)
     if withheld is not None:
-        cause = cause_of("", "headers-withheld", judged.clues)
+        told = judged.shape.signature == "whole-response"  # the verdict's cause is theirs too
+        cause = None if told else cause_of("", "headers-withheld", judged.clues)
         until = "the first byte of the body" if down.response else "nobody waited for them any longer"
         text = f"{name} kept the response headers back for {ms(withheld)}, until {until}"
         text += f": {cause.cause}. Remedy: {cause.remedy}" if cause else ""

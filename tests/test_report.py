@@ -112,6 +112,24 @@ def test_headers_that_a_client_waited_for_in_vain(reason: str, told: bool) -> No
     assert not told or "for 59 998 ms, until nobody waited for them any longer" in texts[0]
 
 
+def test_headers_kept_back_with_all_the_rest_have_the_verdicts_cause() -> None:
+    found = report(*both([(2001, data) for _, data in EVERY_100], response_ms=2001, headers=CADDY)).streams[0]
+    (finding,) = [one for one in found.findings if one.kind == "headers-withheld"]
+    assert "Remedy" not in finding.text
+    assert found.hops[0].cause is not None
+
+
+def test_a_hop_that_writes_its_own_stream_has_an_applications_cause() -> None:
+    words = [(100 * i, f"w{i} ") for i in range(1, 21)]
+    up = build.trace("model", [(t, content(word)) for t, word in words], url="http://m/v1", origin_ms=5)
+    told = [(2010, event(f'{{"content":"{word}"}}')) for _, word in words]
+    found = report(up, build.trace("app", told, end_ms=2020))
+    (hop,) = found.streams[0].hops
+    assert "suspected-upstream" not in kinds(found)
+    assert hop.cause is not None
+    assert hop.cause.cause.startswith("the application collects the whole text")
+
+
 def test_headers_that_are_sent_with_the_first_byte_by_the_origin_are_no_finding() -> None:
     up = build.trace("origin", EVERY_100, response_ms=100, origin_ms=0.2)
     down = build.trace("edge", [(t + 0.4, data) for t, data in EVERY_100], response_ms=100.4)
