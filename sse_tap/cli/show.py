@@ -81,9 +81,10 @@ def command(path: str, width: int | None, as_json: bool) -> None:
       longest silence: the longest time without a byte after the headers
 
     \b
-    With --json every line is an object with a "type": trace, request, response, block, part, note,
-    lost, lag, trailers, end, summary. Times are ms since the request; the first and last byte of a block
-    are counted in the decoded body; "queued" are bytes that the client had not yet taken.
+    With --json every line is an object with a "type": trace, request, response,
+    block, part, note, lost, lag, trailers, end, summary. Times are ms since the
+    request; the first and last byte of a block are counted in the decoded body;
+    "queued" are bytes that the client had not yet taken.
     """
     trace = load_one(path)
     blocks = blocks_of(trace)

@@ -210,8 +210,8 @@ class SSETap:
         if not recorder.close():
             logger.warning("sse-tap: the disk did not take the rest of the record in time; it is lost")
         self._finish_verdicts()
-        for tap in self._taps.values():
-            logger.log(_ALERT, summary(tap))
+        for line in self._summaries():
+            logger.log(_ALERT, line)
 
     # verdict lines, and the flows they are about
 
@@ -387,7 +387,11 @@ class SSETap:
 
     def tls_failed_server(self, data: tls.TlsData) -> None:
         server = cast(connection.Server, data.conn)
-        self._failing(data.context.client, server, "trusted", f"failed the TLS handshake: {server.error}")
+        text = f"failed the TLS handshake: {server.error}"
+        if "certificate verify failed" in text.lower():
+            name = self._name(data.context.client)
+            text += f" (sse-tap record --insecure {name}, or --set ssl_verify_upstream_trusted_ca=CA.pem)"
+        self._failing(data.context.client, server, "trusted", text)
 
     def tls_established_server(self, data: tls.TlsData) -> None:
         self._working(data.context.client, cast(connection.Server, data.conn), "trusted")
@@ -452,7 +456,12 @@ class SSETap:
     @command.command("sse_tap.summary")
     def summary_command(self) -> str:
         """Say what was recorded so far."""
-        return "\n".join(summary(tap) for tap in self._taps.values()) or "nothing was seen yet"
+        return "\n".join(self._summaries()) or "nothing was seen yet"
+
+    def _summaries(self) -> list[str]:
+        """A line for each name: a tap that served both fidelities is one tap to its user."""
+        names = dict.fromkeys(name for name, _ in self._taps)
+        return [summary(*(tap for (of, _), tap in self._taps.items() if of == name)) for name in names]
 
 
 def traceparent() -> str:
@@ -481,13 +490,15 @@ class UpstreamFirst:
 _ALERT = 25  # mitmproxy's level for what is shown in every verbosity (mitmproxy.log.ALERT)
 
 
-def summary(tap: Tap) -> str:
-    """One line about a tap: streams, chunks seen, recorded, lost."""
+def summary(*taps: Tap) -> str:
+    """One line about the taps of one name: streams, chunks seen, recorded, lost."""
+    streams, chunks = sum(tap.streams for tap in taps), sum(tap.chunks for tap in taps)
+    recorded, unobserved = sum(tap.recorded for tap in taps), sum(tap.unobserved for tap in taps)
     text = (
-        f"sse-tap: {tap.name}: {tap.streams} stream{'s' * (tap.streams != 1)}, {tap.chunks} chunks seen, "
-        f"{tap.recorded} recorded, {tap.chunks - tap.recorded} lost"
+        f"sse-tap: {taps[0].name}: {streams} stream{'s' * (streams != 1)}, {chunks} chunks seen, "
+        f"{recorded} recorded, {chunks - recorded} lost"
     )
-    return text + (f"; {tap.unobserved} could not be followed to the end" if tap.unobserved else "")
+    return text + (f"; {unobserved} could not be followed to the end" if unobserved else "")
 
 
 def parse_names(text: str) -> dict[int, str]:

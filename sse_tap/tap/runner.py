@@ -217,6 +217,8 @@ class _Log(logging.Handler):
                 return  # said by us, once an outage; or said before
             if len(self._seen) < 1000:
                 self._seen.add(message)
+            if "does not trust the proxy's certificate" in message:
+                message += ": give it mitmproxy-ca-cert.pem, from ~/.mitmproxy"
         self._say(message.removeprefix("sse-tap: "), record.levelno)
 
 

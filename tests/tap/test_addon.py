@@ -83,6 +83,8 @@ def test_the_summary_is_one_line() -> None:
     assert summary(tap) == "sse-tap: edge: 1 stream, 7 chunks seen, 0 recorded, 7 lost"
     tap.unobserved = 2
     assert summary(tap).endswith("; 2 could not be followed to the end")
+    other = Tap("edge", "", "", "http", streams=2, chunks=3)
+    assert summary(tap, other).startswith("sse-tap: edge: 3 streams, 10 chunks seen, 0 recorded, 10 lost; 2 ")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from sse_tap.ports import free_port
-from sse_tap.tap.runner import Job, StartFailed, check_upstreams, listen_no_more, plain, run, with_ports
+from sse_tap.tap.runner import Job, StartFailed, _Log, check_upstreams, listen_no_more, plain, run, with_ports
 from sse_tap.tap.spec import parse_tap
 
 
@@ -83,3 +84,12 @@ def test_at_the_end_only_tcp_listeners_are_closed() -> None:
         return tcp.is_serving()
 
     assert asyncio.run(end()) is False
+
+
+def test_a_client_that_does_not_trust_the_tap_is_told_of_once_with_what_it_needs() -> None:
+    said: list[str] = []
+    log = _Log(lambda text, level: said.append(text))
+    text = "Client TLS handshake failed. The client does not trust the proxy's certificate for localhost"
+    for _ in range(2):
+        log.emit(logging.LogRecord("mitmproxy", logging.WARNING, "", 0, text, None, None))
+    assert said == [f"{text}: give it mitmproxy-ca-cert.pem, from ~/.mitmproxy"]

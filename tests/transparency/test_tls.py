@@ -171,6 +171,7 @@ def test_an_upstream_is_verified_by_default_and_refused_in_one_line(stage: Stage
         assert stage.ask(tap) in ("eof", "reset")
     assert wait_for(lambda: stage.taps.log.count("failed the TLS handshake") == 2)
     assert "Certificate verify failed" in stage.taps.log
+    assert "(sse-tap record --insecure stranger, or --set ssl_verify_upstream" in stage.taps.log
     assert stage.stranger.subjects == stage.misnamed.subjects == []
 
 
