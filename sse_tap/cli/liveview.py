@@ -26,7 +26,7 @@ from sse_tap.cli.output import console, plain_terminal
 from sse_tap.correlate import Stream, streams_of
 from sse_tap.lanes import Picture, running
 from sse_tap.text import visible
-from sse_tap.timeline import Timeline
+from sse_tap.timeline import Drawing, Timeline
 from sse_tap.timing import Seen, start_of
 from sse_tap.tracefile import SUFFIX, TraceError, read_trace
 
@@ -34,6 +34,7 @@ FRAME = 0.25  # seconds between two frames
 SHARE = 4  # drawing may take one part in SHARE of the time
 KEPT = 60  # seconds a finished stream stays in the picture
 MAX_BYTES = 4 << 20  # a longer trace is too much to read again for every frame
+LEGEND = 4  # lines of the screen that the legend may take
 
 
 @dataclass(slots=True)
@@ -96,10 +97,10 @@ class View:
     def frame(self) -> RenderableType:
         """The picture of this moment."""
         self._recordings.refresh(time.monotonic())
-        pictures = [self._picture(stream) for stream in self._recordings.streams()]
-        if not pictures:
+        streams = self._recordings.streams()
+        if not streams:
             return Text("no stream yet; point a client at the downstream tap", style="dim")
-        return Group(Timeline(self._fitting(pictures), ascii=self._plain))
+        return Group(Timeline(self._fitting(streams), ascii=self._plain))
 
     @staticmethod
     def _picture(stream: Stream) -> Picture:
@@ -110,15 +111,20 @@ class View:
         now = time.monotonic_ns() - first.header.clock.origin_ns + stream.offsets[0] - zero
         return running(drawn(stream), now)
 
-    def _fitting(self, pictures: Sequence[Picture]) -> list[Picture]:
-        """As many of the latest as the screen has lines for; at least one."""
-        room, chosen = self._screen.height - 8, list[Picture]()
-        for shown in reversed(pictures):
-            room -= 3 * len(shown.lanes) + 4
+    def _fitting(self, streams: Sequence[Stream]) -> list[Picture]:
+        """As many as the screen has lines for, the running ones before the latest; at least one."""
+        room, chosen = self._screen.height - LEGEND, dict[int, Picture]()
+        for index in sorted(range(len(streams)), key=lambda i: (_runs(streams[i]), i), reverse=True):
+            picture = self._picture(streams[index])
+            room -= 1 + sum(1 for _ in Drawing(picture, ascii=self._plain).lines(self._screen.width))
             if chosen and room < 0:
                 break
-            chosen.insert(0, shown)
-        return chosen
+            chosen[index] = picture
+        return [chosen[index] for index in sorted(chosen)]
+
+
+def _runs(stream: Stream) -> bool:
+    return any(trace.end is None for trace in stream.traces)
 
 
 def watch(arguments: Sequence[str], folder: Path) -> int:

@@ -71,7 +71,7 @@ def command(
     Each tap relays the bytes untouched and writes one trace for each stream. Point the client at the
     downstream tap, and the proxy under suspicion at the upstream tap. Stop with Ctrl-C.
     """
-    specs = _with_insecure(taps, insecure)
+    specs = _with_insecure(taps, insecure, warn=not live)
     settings = (*settings, *((f"sse_tap_alarm={alarm}",) if alarm else ()))
     if live:
         return _watch(specs, output, keep_host, no_check, settings)
@@ -117,11 +117,13 @@ def _watch(
     return watch(arguments, output)
 
 
-def _with_insecure(specs: list[TapSpec], names: tuple[str, ...]) -> list[TapSpec]:
+def _with_insecure(specs: list[TapSpec], names: tuple[str, ...], *, warn: bool) -> list[TapSpec]:
+    """The taps named are marked; `warn`: say so (with --live the process that runs them does)."""
     for name in names:
         if name not in {spec.name for spec in specs}:
             raise click.BadParameter(f"no tap has the name {name!r}", param_hint="'--insecure'")
-        click.echo(f"warning: {name}: the upstream's certificate is not verified (--insecure)", err=True)
+        if warn:
+            click.echo(f"warning: {name}: the upstream's certificate is not verified (--insecure)", err=True)
     return [replace(spec, insecure=spec.name in names) for spec in specs]
 
 

@@ -107,6 +107,18 @@ def test_the_latest_streams_are_drawn_that_the_screen_has_room_for(tmp_path: Pat
     assert re.findall(r"/stream/(\d)", drawn(view_of(recordings, 200))) == list("012345678")
 
 
+def test_a_running_stream_is_not_hidden_by_later_ones(tmp_path: Path) -> None:
+    """On a small screen too: what stalls is what one is looking for."""
+    recordings = Recordings(tmp_path)
+    for at, reason in enumerate((None, "complete", "complete", "complete", "complete")):
+        for tap in ("origin", "edge"):
+            named = {"id": f"{tap}{at}", "url": f"https://chat.example/stream/{at}", "origin_ms": 6e4 * at}
+            write(tmp_path, trace(tap, PIECES, reason=reason, **named))
+    shown = re.findall(r"/stream/(\d)", drawn(view_of(recordings, 24)))
+    assert shown[0] == "0"
+    assert shown[-1] == "4"
+
+
 class Terminal:
     """`sse-tap ARGUMENTS` in a terminal of 100 by 40."""
 
@@ -165,6 +177,13 @@ def test_a_run_in_a_terminal_draws_the_stream_and_ends_with_ctrl_c(tmp_path: Pat
     assert "/test/stream" in terminal.text
     assert "▸" in terminal.text
     assert "Traceback" not in terminal.text
+
+
+def test_a_warning_before_the_start_is_given_once(tmp_path: Path) -> None:
+    tap = f"edge=0:https://127.0.0.1:{free_port()}"
+    terminal = Terminal("record", "--live", "--insecure", "edge", "--tap", tap, cwd=tmp_path)
+    assert terminal.ended() == 2, terminal.text
+    assert terminal.text.count("certificate is not verified") == 1
 
 
 def test_taps_that_do_not_start_end_it_with_their_words_and_status(tmp_path: Path) -> None:
