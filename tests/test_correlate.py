@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -269,6 +270,13 @@ def test_an_application_that_answers_before_it_asks_is_downstream_all_the_same()
     both = [*asked("a", 0), *asked("b", 5000)]
     assert shape(group(both)) == [["a-up", "a-down"], ["b-up", "b-down"]]
     assert [stream.reason for stream in group(both)] == ["", ""]
+
+
+def test_an_application_on_another_machine_than_the_models_tap_is_downstream_of_it() -> None:
+    up, down = asked("a", 0)
+    up = replace(up, header=replace(up.header, clock=replace(up.header.clock, boot_id="another")))
+    for traces in ([up, down], [down, up]):
+        assert shape(group(traces)) == [["a-up", "a-down"]]
 
 
 def test_a_model_that_runs_on_after_the_client_left_is_matched_by_what_was_told() -> None:
