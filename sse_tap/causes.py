@@ -81,16 +81,19 @@ def _owner(rule: Mapping[str, Any]) -> str:
 
 def clues_of(up: Trace, down: Trace, wait_ms: float | None = None, *, rewrites: bool = False) -> Clues:
     """What the headers on both sides of a hop say about it."""
-    plain = ("", "identity")
-    added = down.content_encoding not in plain and up.content_encoding in plain
     return Clues(
         product=product_of(up, down),
-        encoding=down.content_encoding if added else "",
+        encoding=added_encoding(up, down),
         length=_has(down, "content-length") and not _has(up, "content-length"),
         http10=up.request is not None and up.request.http_version == "HTTP/1.0",
         wait_ms=wait_ms,
         rewrites=rewrites,
     )
+
+
+def added_encoding(up: Trace, down: Trace) -> str:
+    """The content encoding that a hop added; "" where it added none."""
+    return down.content_encoding if not up.content_encoding else ""
 
 
 def _has(trace: Trace, name: str) -> bool:

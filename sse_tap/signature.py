@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from sse_tap.causes import added_encoding
 from sse_tap.hops import MS, TOGETHER, Hop, Measured, Tail, Verdict
 from sse_tap.text import plural
 from sse_tap.timing import Blocks, percentile
@@ -61,7 +62,7 @@ def shape_of(hop: Hop) -> Shape:
 def _shape_of_holds(hop: Hop) -> Shape:
     m = hop.measured
     whole = _is_whole(m)
-    if _encoding_added(m):
+    if added_encoding(m.up.trace, m.down.trace):
         return Shape("compressor", f"{_whole_text(hop) if whole else _held_text(hop)}, compressed on the way")
     if whole:
         return Shape("whole-response", _whole_text(hop))
@@ -98,11 +99,6 @@ def in_block(blocks: Blocks, offset: int) -> bool:
 
 
 # --- the shapes --------------------------------------------------------------------------------------
-
-
-def _encoding_added(m: Measured) -> bool:
-    plain = ("", "identity")
-    return m.up.trace.content_encoding in plain and m.down.trace.content_encoding not in plain
 
 
 def _is_whole(m: Measured) -> bool:

@@ -129,7 +129,7 @@ def is_ndjson(trace: Trace) -> bool:
 
 def decode_body(trace: Trace) -> Body:
     """The body after content decoding; what could not be decoded is named in `problems`."""
-    if trace.content_encoding in ("", "identity"):
+    if not trace.content_encoding:
         return Body(trace.chunks.body, trace.chunks.ends)
     return _decoded(trace)
 

@@ -277,7 +277,8 @@ class Trace:
     def content_encoding(self) -> str:
         """The response's content encoding in lower case; "" for identity."""
         value = header_value(self.response.headers, "content-encoding") if self.response else None
-        return (value or "").strip().lower()
+        encoding = (value or "").strip().lower()
+        return "" if encoding == "identity" else encoding
 
     @property
     def contiguous(self) -> int:

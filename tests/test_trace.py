@@ -74,6 +74,11 @@ def test_media_type_and_encoding_come_in_lower_case_without_parameters() -> None
     assert (trace.content_type, trace.content_encoding) == ("text/event-stream", "gzip")
 
 
+def test_identity_is_no_content_encoding() -> None:
+    response = Response(0, 200, "", (("content-encoding", "Identity"),))
+    assert Trace(header("2026-11-22T13:40:11Z"), response=response).content_encoding == ""
+
+
 @pytest.mark.parametrize(
     ("started_at", "ns"),
     [
