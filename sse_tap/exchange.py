@@ -28,7 +28,19 @@ from sse_tap.observe.facts import (
     ResponseHead,
     ResponseTrailers,
 )
-from sse_tap.trace import Clock, End, Header, Headers, Lag, Note, Request, Response, Trailers, header_value
+from sse_tap.trace import (
+    Clock,
+    End,
+    Header,
+    Headers,
+    Lag,
+    Note,
+    Request,
+    Response,
+    Trailers,
+    header_value,
+    media_type,
+)
 from sse_tap.writer import TraceFile
 
 if TYPE_CHECKING:
@@ -143,8 +155,7 @@ class Exchange:
         self._write(response)
 
     def _is_wanted(self, fact: ResponseHead) -> bool:
-        kind = (header_value(fact.headers, "content-type") or "").split(";", 1)[0].strip().lower()
-        if kind not in self._recorder.types:
+        if media_type(header_value(fact.headers, "content-type")) not in self._recorder.types:
             return False
         wanted = self._recorder.wanted
         try:

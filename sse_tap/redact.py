@@ -12,7 +12,7 @@ from functools import lru_cache
 from re import Pattern
 from urllib.parse import unquote_plus
 
-from sse_tap.trace import Headers
+from sse_tap.trace import Headers, media_type
 
 REDACTED = "[redacted]"
 
@@ -113,7 +113,7 @@ def redact_body(body: bytes, content_type: str, extra: Pattern[str] | None = Non
     Other types, and JSON that cannot be parsed, come back as they are. JSON sent as a form (what
     `curl -d` does) or without a type is JSON.
     """
-    media = content_type.partition(";")[0].strip().lower()
+    media = media_type(content_type)
     form = media == "application/x-www-form-urlencoded"
     if not (form or media == "" or _is_json(media)):
         return body

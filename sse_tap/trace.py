@@ -36,6 +36,11 @@ def header_value(headers: Headers, name: str) -> str | None:
     return ", ".join(values) if values else None
 
 
+def media_type(value: str | None) -> str:
+    """The media type of a Content-Type, in lower case and without parameters (RFC 9110, 8.3.1)."""
+    return (value or "").partition(";")[0].strip().lower()
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
     """The clock behind every `t` of a trace: `origin_ns` is its reading at t=0."""
@@ -270,8 +275,7 @@ class Trace:
     @property
     def content_type(self) -> str:
         """The response's media type in lower case, without parameters; "" where unknown."""
-        value = header_value(self.response.headers, "content-type") if self.response else None
-        return (value or "").split(";", 1)[0].strip().lower()
+        return media_type(header_value(self.response.headers, "content-type")) if self.response else ""
 
     @property
     def content_encoding(self) -> str:

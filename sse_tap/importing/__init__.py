@@ -20,6 +20,7 @@ from sse_tap.trace import (
     Response,
     Trace,
     header_value,
+    media_type,
 )
 
 STREAM_TYPES = frozenset(
@@ -67,12 +68,7 @@ class Found:
     @property
     def is_stream(self) -> bool:
         """Whether the response is of a streaming type."""
-        return media_type(self.headers) in STREAM_TYPES
-
-
-def media_type(headers: Headers) -> str:
-    """The Content-Type without parameters, in lower case."""
-    return (header_value(headers, "content-type") or "").split(";", 1)[0].strip().lower()
+        return media_type(header_value(self.headers, "content-type")) in STREAM_TYPES
 
 
 def version_of(text: str) -> str:

@@ -39,7 +39,7 @@ from sse_tap.tap.layer import WireClientTLS, WireLayer, WireReverse, WireServerT
 from sse_tap.tap.reads import Reads
 from sse_tap.tap.refusal import refusing
 from sse_tap.tap.spec import TapSpec
-from sse_tap.trace import Headers
+from sse_tap.trace import Headers, media_type
 from sse_tap.verdicts import Line, VerdictLines
 
 logger = logging.getLogger("sse_tap")
@@ -430,8 +430,7 @@ class SSETap:
         seen = self._records.get(flow.id)
         if seen is None or flow.response is None or self._recorder is None:
             return
-        kind = flow.response.headers.get("content-type", "").split(";", 1)[0].strip().lower()
-        if kind in self._recorder.types:
+        if media_type(flow.response.headers.get("content-type")) in self._recorder.types:
             flow.response.stream = seen.response_piece
         seen.response_head(t, flow.response)
 
