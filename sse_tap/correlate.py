@@ -107,11 +107,6 @@ class Stream:
     others: tuple[tuple[Seen, ...], ...] = ()
     seen: tuple[Seen, ...] = ()
 
-    @property
-    def rewritten(self) -> tuple[bool, ...]:
-        """For every hop, whether it rewrites the stream, so that only the text can be compared."""
-        return tuple(match == Match.TEXT for match in self.matches)
-
     def clock(self, up: int) -> ClockShift:
         """How the times of trace `up` become those of trace `up + 1`, its downstream neighbour."""
         error = 0 if shares_clock(self.traces[up], self.traces[up + 1]) else round(self.uncertainty_ms * MS)
@@ -527,10 +522,10 @@ def _in_time_order(
             continue
         seekers.pop(id(free[0]))
         others = tuple(islice((up for up in ups if up is not free[0]), VOTES))
-        yield free[0], by_id[down], others or (free[0],), _ambiguity(ups, by_id[down])
+        yield free[0], by_id[down], others or (free[0],), _ambiguity(ups)
 
 
-def _ambiguity(ups: Sequence[_Side], down: _Side) -> str:
+def _ambiguity(ups: Sequence[_Side]) -> str:
     if len(ups) == 1:
         return "several requests side by side fit the same upstream request"
     return (

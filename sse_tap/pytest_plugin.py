@@ -29,7 +29,6 @@ from sse_tap.replay import Replay
 from sse_tap.trace import Trace
 from sse_tap.tracefile import TraceError, find_traces, read_trace
 
-_START_S = 30.0
 _LISTENS = re.compile(r"^\S+ +(https?://\S+) → ")
 
 

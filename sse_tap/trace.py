@@ -8,7 +8,7 @@ This module does no I/O; `sse_tap.tracefile` turns records into lines and back.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -225,10 +225,6 @@ class Chunks(Sequence[Chunk]):
         """The bytes of one chunk."""
         start = self.ends[index - 1] if index else 0
         return bytes(self._body[start : self.ends[index]])
-
-    def at(self, end: int) -> int:
-        """Index of the chunk that brought the byte before offset `end` (1 <= end <= nbytes)."""
-        return bisect_right(self.ends, end - 1)
 
     def __len__(self) -> int:
         return len(self.times)

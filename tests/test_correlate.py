@@ -246,7 +246,7 @@ def test_a_rewriting_hop_is_matched_by_the_text_it_passes_on() -> None:
     )
     (stream,) = group([up, down])
     assert [trace.header.id for trace in stream.traces] == ["u", "d"]
-    assert stream.rewritten == (True,)
+    assert stream.matches == (Match.TEXT,)
 
 
 def asked(

@@ -58,7 +58,6 @@ MAY_IMPORT_RICH = ("cli", "demo", "play", "timeline")
 # Sources without a test file of their own, and why.
 WITHOUT_TEST = {
     "__init__.py": "holds the version and nothing else",
-    "trace.py": "plain records; what they compute is tested through test_tracefile and test_timing",
     "observe/facts.py": "plain records",
     "observe/__init__.py": "names what the observers offer, who are tested",
     "tap/script.py": "loaded by mitmproxy in test_startup",
@@ -283,3 +282,8 @@ def test_the_lists_of_exceptions_name_what_exists() -> None:
         *(ROOT / "tests" / name for name in WITHOUT_SOURCE),
     ]
     assert [path for path in listed if not path.exists()] == []
+
+
+def test_no_source_is_excused_that_has_its_test() -> None:
+    tests = {path.relative_to(ROOT / "tests").as_posix() for path in TESTS}
+    assert [name for name in WITHOUT_TEST if mirror_of(ROOT / "sse_tap" / name) in tests] == []

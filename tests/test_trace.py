@@ -52,13 +52,6 @@ def test_extending_is_appending_one_by_one(first: list[Chunk], second: list[Chun
     assert list(chunks.ends) == list(Chunks.of(first + second).ends)
 
 
-@given(rows)
-def test_at_gives_the_chunk_that_brought_a_byte(chunks: list[Chunk]) -> None:
-    columns = Chunks.of(chunks)
-    brought = [index for index, chunk in enumerate(chunks) for _ in chunk.data]
-    assert [columns.at(end) for end in range(1, columns.nbytes + 1)] == brought
-
-
 def test_header_values_are_joined_and_names_know_no_case() -> None:
     headers = (("Via", "a"), ("X", ""), ("via", "b"))
     assert header_value(headers, "VIA") == "a, b"

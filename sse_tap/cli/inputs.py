@@ -52,11 +52,6 @@ def load_streams(paths: Sequence[str]) -> list[Stream]:
     return streams_of([Seen(trace) for trace in load(paths)])
 
 
-def streams(traces: Sequence[Trace]) -> list[list[Trace]]:
-    """Traces that are one stream together, upstream first, streams by their start."""
-    return [[*stream.traces] for stream in streams_of([Seen(trace) for trace in traces])]
-
-
 def drawn(stream: Stream) -> Picture:
     """A stream as a picture, with the coalesced groups of every hop."""
     return picture(

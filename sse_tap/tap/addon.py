@@ -51,7 +51,6 @@ IDLE_TIMEOUT = 24 * 3600
 
 _BEAT = 0.02  # seconds between two looks at the event loop's lateness
 _LATE = 0.005  # seconds of lateness that are worth a `lag` record
-_FLOW_KEY = "sse_tap"
 
 
 class SSETap:
