@@ -27,9 +27,8 @@ from urllib.parse import urlsplit
 
 from sse_tap.hops import TEXT_SHARE, ClockShift, text_share
 from sse_tap.timing import Seen, finish_of, start_of
-from sse_tap.trace import Trace, header_value
+from sse_tap.trace import MS, Trace, header_value
 
-MS = 1_000_000
 # Before two machines' clocks are bound by causality they are taken from `started_at`: good to this.
 UNBOUND = 120_000 * MS
 # Stamps of one machine are exact; a second look allows for a tap that stamps a moment late.

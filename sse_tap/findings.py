@@ -26,9 +26,8 @@ from sse_tap.timing import (
     silence_of,
     start_of,
 )
-from sse_tap.trace import Trace
+from sse_tap.trace import MS, Trace
 
-MS = 1_000_000
 SECOND = 1_000 * MS
 
 # Idle limits of what usually stands between a server and its client: the default, and whose it is.

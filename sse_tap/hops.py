@@ -19,9 +19,8 @@ from typing import NamedTuple
 
 from sse_tap.alignment import Alignment, Relation, align, common_prefix, contiguous
 from sse_tap.timing import Kind, Seen, Text, finish_of, percentile, start_of
-from sse_tap.trace import Lag, Trace
+from sse_tap.trace import MS, Lag, Trace
 
-MS = 1_000_000
 MIN_HOLD = 20 * MS
 TOGETHER = 2 * MS  # blocks this near to the first of them arrived together, if not in one read
 

@@ -15,10 +15,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from sse_tap.causes import added_encoding
-from sse_tap.hops import MS, TOGETHER, Hop, Measured, Tail, Verdict
+from sse_tap.hops import TOGETHER, Hop, Measured, Tail, Verdict
 from sse_tap.text import plural
 from sse_tap.timing import Blocks, percentile
-from sse_tap.trace import Trace
+from sse_tap.trace import MS, Trace
 
 WHOLE = 0.9  # of the blocks came after the last one had left
 ALIKE = 0.7  # of the bursts must fit a size or a period

@@ -25,7 +25,7 @@ from sse_tap.content import is_done, text_of
 from sse_tap.decoding import Decoder
 from sse_tap.ndjson import Line
 from sse_tap.sse import Block, Event, SSEParser
-from sse_tap.trace import Trace
+from sse_tap.trace import MS, Trace
 
 NDJSON_TYPES = frozenset(
     {
@@ -40,8 +40,6 @@ NDJSON_TYPES = frozenset(
         "application/stream+json",
     }
 )
-
-_MS = 1_000_000
 
 
 class Kind(IntEnum):
@@ -477,14 +475,14 @@ def summary(trace: Trace, blocks: Blocks | None = None) -> Summary:
     begin, kinds = start_of(trace), blocks.kinds
     silence, silent_from = silence_of(trace)
     content = [t for t, kind in zip(blocks.times, kinds, strict=True) if kind == Kind.CONTENT]
-    gaps = sorted((b - a) / _MS for a, b in pairwise(content))
+    gaps = sorted((b - a) / MS for a, b in pairwise(content))
     return Summary(
-        ttfb_ms=(trace.response.t - begin) / _MS if trace.response else None,
+        ttfb_ms=(trace.response.t - begin) / MS if trace.response else None,
         ttfe_ms=first_ms(blocks, blocks.shapes, DATA_KINDS, begin),
-        ttft_ms=(content[0] - begin) / _MS if content else None,
-        duration_ms=(finish_of(trace) - begin) / _MS,
-        longest_silence_ms=silence / _MS,
-        longest_silence_at_ms=(silent_from - begin) / _MS if silence else 0.0,
+        ttft_ms=(content[0] - begin) / MS if content else None,
+        duration_ms=(finish_of(trace) - begin) / MS,
+        longest_silence_ms=silence / MS,
+        longest_silence_at_ms=(silent_from - begin) / MS if silence else 0.0,
         icl_p50_ms=percentile(gaps, 0.50) if gaps else None,
         icl_p95_ms=percentile(gaps, 0.95) if gaps else None,
         icl_max_ms=gaps[-1] if gaps else None,
@@ -511,5 +509,5 @@ def first_ms(blocks: Blocks, kinds: bytearray, wanted: frozenset[Kind], begin: i
     """Milliseconds from `begin` (ns) to the first block of one of the wanted kinds."""
     for t, kind in zip(blocks.times, kinds, strict=True):
         if kind in wanted:
-            return (t - begin) / _MS
+            return (t - begin) / MS
     return None

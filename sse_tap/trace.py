@@ -17,6 +17,7 @@ from typing import overload
 
 FORMAT = "sse-tap-trace"
 VERSION = 1
+MS = 1_000_000  # ns in a millisecond: traces count in the one, people in the other
 
 type Headers = tuple[tuple[str, str], ...]
 

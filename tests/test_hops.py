@@ -13,7 +13,6 @@ import pytest
 
 from sse_tap.hops import (
     FLAGGED,
-    MS,
     SAME_CLOCK,
     ClockShift,
     Hop,
@@ -27,7 +26,7 @@ from sse_tap.hops import (
 )
 from sse_tap.report import report_on
 from sse_tap.timing import Seen
-from sse_tap.trace import Lag, Trace
+from sse_tap.trace import MS, Lag, Trace
 from tests import build, synthetic
 from tests.build import comment, content, event
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from sse_tap.correlate import Match, Stream, streams_of
-from sse_tap.hops import MS, judge, judge_text
+from sse_tap.hops import judge, judge_text
 from sse_tap.lanes import Group, Picture, picture
 from sse_tap.text import visible
 from sse_tap.timing import Seen
-from sse_tap.trace import Trace
+from sse_tap.trace import MS, Trace
 from sse_tap.tracefile import TraceError, find_traces, read_trace
 
 

@@ -23,9 +23,8 @@ from sse_tap.sse import Comment, Event, Retry
 from sse_tap.text import ascii_only, clock_time, duration, glimpse, plural, seconds, size, width_of
 from sse_tap.timeline import END_WORDS
 from sse_tap.timing import Blocks, Kind, Summary, TimedBlock, blocks_of, body_problems, start_of, summary
-from sse_tap.trace import End, Headers, Request, Trace
+from sse_tap.trace import MS, End, Headers, Request, Trace
 
-_MS = 1e6
 BATCH = 100  # rows handed to the console at a time
 
 STYLES = {
@@ -122,7 +121,7 @@ def _others(trace: Trace) -> Iterator[Row]:
         text = f"{plural(lost.chunks, 'chunk')}, {size(lost.bytes)}, not recorded"
         yield Row(lost.t, "lost", text, more={"chunks": lost.chunks, "bytes": lost.bytes})
     for lag in trace.lags:
-        text = f"the tap itself ran {duration(lag.ms * _MS)} late"
+        text = f"the tap itself ran {duration(lag.ms * MS)} late"
         yield Row(lag.t, "lag", text, more={"ms": rounded(lag.ms)})
     if trace.end:
         words = END_WORDS.get(trace.end.reason, trace.end.reason)
@@ -290,7 +289,7 @@ class Listing:
         if figures.icl_p50_ms is not None:
             p50, p95, most = map(_ms, (figures.icl_p50_ms, figures.icl_p95_ms, figures.icl_max_ms))
             self._say(f"icl p50 {p50}, p95 {p95}, max {most}")
-        at = seconds(round(figures.longest_silence_at_ms * _MS))
+        at = seconds(round(figures.longest_silence_at_ms * MS))
         self._say(f"longest silence {_ms(figures.longest_silence_ms)}, from {at} s on")
         kinds = f"{counts.content:,} with text, {plural(counts.comments, 'comment')}"
         self._say(f"{plural(counts.blocks, 'block')} ({kinds})")
@@ -314,7 +313,7 @@ class Listing:
 
 
 def _ms(ms: float | None) -> str:
-    return "-" if ms is None else duration(ms * _MS)
+    return "-" if ms is None else duration(ms * MS)
 
 
 def objects(trace: Trace, blocks: Blocks) -> Iterator[dict[str, Any]]:
@@ -374,7 +373,7 @@ def _end_object(end: End, begin: int) -> dict[str, Any]:
 
 def _since(t: int | None, begin: int) -> float | None:
     """ms since the request."""
-    return None if t is None else rounded((t - begin) / _MS)
+    return None if t is None else rounded((t - begin) / MS)
 
 
 def _bytes(body: bytes | None) -> dict[str, str]:
@@ -400,7 +399,7 @@ def _row_object(row: Row, trace: Trace, begin: int) -> dict[str, Any]:
         return {"type": "part", **t, "read": row.read, "bytes": row.size, **row.more}
     if row.read is None:
         return {"type": row.kind, **t, "text": row.text, **row.more}
-    gap = None if row.gap is None else rounded(row.gap / _MS)
+    gap = None if row.gap is None else rounded(row.gap / MS)
     block = {"kind": row.kind, **t, "gap_ms": gap, "read": row.read, "bytes": row.size, "text": row.text}
     return {"type": "block", **block, **row.more, **({"content": row.model_text} if row.model_text else {})}
 

@@ -18,9 +18,9 @@ from sse_tap.lanes import Lane, Picture, silences
 from sse_tap.svg import page
 from sse_tap.timeline import Timeline, as_svg
 from sse_tap.timing import Kind
+from sse_tap.trace import MS
 
 EXPORT_WIDTH = 120
-_MS = 1e6
 
 
 @click.command(
@@ -116,8 +116,8 @@ def as_object(shown: Picture) -> dict[str, Any]:
         "method": shown.method,
         "url": shown.url,
         "started_at": shown.started_at,
-        "duration_ms": rounded(shown.span / _MS),
-        "clock_error_ms": None if shown.error is None else rounded(shown.error / _MS),
+        "duration_ms": rounded(shown.span / MS),
+        "clock_error_ms": None if shown.error is None else rounded(shown.error / MS),
         "remark": shown.remark,
         "lanes": [_lane(lane, shown.span) for lane in shown.lanes],
         "groups": [*_groups(shown)],
@@ -130,21 +130,21 @@ def _lane(lane: Lane, span: int) -> dict[str, Any]:
         "id": lane.id,
         "trace": lane.source,
         "status": lane.status,
-        "request_ms": rounded(lane.request / _MS),
-        "response_ms": None if lane.response is None else rounded(lane.response / _MS),
-        "end_ms": None if lane.end is None else rounded(lane.end / _MS),
+        "request_ms": rounded(lane.request / MS),
+        "response_ms": None if lane.response is None else rounded(lane.response / MS),
+        "end_ms": None if lane.end is None else rounded(lane.end / MS),
         "end": lane.reason,
         "blocks": [
-            {"t_ms": rounded(t / _MS), "read": read, "kind": Kind(kind).name.lower()}
+            {"t_ms": rounded(t / MS), "read": read, "kind": Kind(kind).name.lower()}
             for t, read, kind in zip(lane.times, lane.reads, lane.kinds, strict=True)
         ],
         "silences": [
-            {"from_ms": rounded(begin / _MS), "to_ms": rounded(end / _MS)}
+            {"from_ms": rounded(begin / MS), "to_ms": rounded(end / MS)}
             for begin, end in silences(lane, span)
         ],
-        "lost": [{"t_ms": rounded(x.t / _MS), "chunks": x.chunks, "bytes": x.bytes} for x in lane.lost],
-        "lags": [{"t_ms": rounded(x.t / _MS), "ms": x.ms} for x in lane.lags],
-        "queued": lane.queued and {"t_ms": rounded(lane.queued[0] / _MS), "bytes": lane.queued[1]},
+        "lost": [{"t_ms": rounded(x.t / MS), "chunks": x.chunks, "bytes": x.bytes} for x in lane.lost],
+        "lags": [{"t_ms": rounded(x.t / MS), "ms": x.ms} for x in lane.lags],
+        "queued": lane.queued and {"t_ms": rounded(lane.queued[0] / MS), "bytes": lane.queued[1]},
         "problems": [*lane.problems],
     }
 
@@ -155,8 +155,8 @@ def _groups(shown: Picture) -> Iterator[dict[str, Any]]:
             yield {
                 "upstream": up.tap,
                 "downstream": down.tap,
-                "first_ms": rounded(group.t_first / _MS),
-                "last_ms": rounded(group.t_last / _MS),
-                "arrival_ms": rounded(group.t_arrival / _MS),
+                "first_ms": rounded(group.t_first / MS),
+                "last_ms": rounded(group.t_last / MS),
+                "arrival_ms": rounded(group.t_arrival / MS),
                 "blocks": group.blocks,
             }

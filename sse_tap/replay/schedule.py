@@ -13,7 +13,7 @@ from typing import Literal
 
 from sse_tap.decoding import Decoder
 from sse_tap.sse import Event, SSEParser
-from sse_tap.trace import Headers, Trace, header_value
+from sse_tap.trace import MS, Headers, Trace, header_value
 
 type How = Literal["complete", "cut", "reset"]
 """complete: as the framing asks; cut: the connection closes in mid-body; reset: it is reset."""
@@ -22,7 +22,6 @@ type How = Literal["complete", "cut", "reset"]
 # cannot be played by the server: it stops where the record stops.
 HOW: dict[str, How] = {"complete": "complete", "upstream-reset": "reset"}
 
-MS = 1_000_000
 _LATEST = 1 << 62  # ns; the end of all times, however slowly they are played
 LOOP_PERIOD_NS = MS  # the least, so that a looped stream without duration does not spin
 
