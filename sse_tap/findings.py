@@ -506,9 +506,8 @@ def _record(scene: _Scene) -> Iterator[Finding]:
         worst = max(trace.lags, key=lambda lag: lag.ms)
         text = f"the tap itself ran late {plural(len(trace.lags), 'time')}, at worst by {worst.ms:,.0f} ms"
         yield scene.finding("tap-lag", "info", worst.t, text)
-    queued = max(trace.chunks.queued, default=0)
+    queued, t = trace.chunks.most_queued
     if queued:
-        t = trace.chunks.times[trace.chunks.queued.index(queued)]
         text = f"up to {queued:,} bytes waited for the client to take them"
         yield scene.finding("slow-client", "info", t, text)
     for problem in (*trace.problems, *scene.blocks.problems):

@@ -192,8 +192,8 @@ def lane_of(trace: Trace, offset: int = 0, blocks: Blocks | None = None) -> Lane
 
 def _queued(trace: Trace, offset: int) -> tuple[int, int] | None:
     """When most bytes waited for the client, and how many; None where none ever did."""
-    most = max(trace.chunks.queued, default=0)
-    return (_clamp(trace.chunks.times[trace.chunks.queued.index(most)] + offset), most) if most else None
+    most, t = trace.chunks.most_queued
+    return (_clamp(t + offset), most) if most else None
 
 
 def _shift(times: Sequence[int], offset: int) -> list[int]:

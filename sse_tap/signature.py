@@ -342,7 +342,7 @@ def _alters_text(hop: Hop) -> str:
 
 
 def _slow_text(hop: Hop) -> str:
-    queued = max(hop.measured.down.trace.chunks.queued, default=0)
+    queued, _ = hop.measured.down.trace.chunks.most_queued
     return (
         f"up to {queued:,} B waited for the client, and {plural(hop.coalesced_blocks, 'block')} merged behind"
     )

@@ -222,6 +222,12 @@ class Chunks(Sequence[Chunk]):
         """Bytes of body in all chunks."""
         return len(self._body)
 
+    @property
+    def most_queued(self) -> tuple[int, int]:
+        """How many bytes waited for the client at most, and when first (`t`); (0, 0) where none ever did."""
+        most = max(self.queued, default=0)
+        return (most, self.times[self.queued.index(most)]) if most else (0, 0)
+
     def data(self, index: int) -> bytes:
         """The bytes of one chunk."""
         start = self.ends[index - 1] if index else 0

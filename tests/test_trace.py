@@ -34,6 +34,13 @@ def test_columns_are_parallel() -> None:
     assert list(chunks.ends) == [2, 2, 3]
 
 
+def test_most_queued_is_told_with_its_time() -> None:
+    assert Chunks.of(ROWS).most_queued == (7, 5)
+    assert Chunks.of([Chunk(1, 1, b"", 3), Chunk(2, 2, b"", 9), Chunk(4, 3, b"", 9)]).most_queued == (9, 2)
+    assert Chunks.of(ROWS[:2]).most_queued == (0, 0)
+    assert Chunks().most_queued == (0, 0)
+
+
 rows = st.lists(
     st.builds(Chunk, st.integers(0, 9), st.integers(0, 9), st.binary(max_size=4), st.integers(0, 9))
 )

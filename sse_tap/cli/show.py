@@ -299,9 +299,8 @@ class Listing:
 
     def _queued(self) -> None:
         """How far the client was behind."""
-        most = max(self.trace.chunks.queued, default=0)
+        most, t = self.trace.chunks.most_queued
         if most:
-            t = self.trace.chunks.times[self.trace.chunks.queued.index(most)]
             at = seconds(t - self.begin)
             self._say(f"slow client: up to {size(most)} waited for it to take them, at {at} s", "magenta")
 
