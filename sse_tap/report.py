@@ -82,17 +82,23 @@ def report_stream(stream: Stream, *, min_hold: int = MIN_HOLD) -> StreamReport:
 
 def judge_hop(stream: Stream, up: int, *, min_hold: int = MIN_HOLD) -> Judged:
     """The verdict on the hop between traces `up` and `up + 1` of a stream, with its cause."""
-    judged = judge_text if stream.matches[up] == Match.TEXT else judge
-    hop = judged(stream.seen[up], stream.seen[up + 1], stream.clock(up), min_hold=min_hold)
+    hop = hop_of(stream, up, min_hold=min_hold)
     others = stream.others[up][:MOST_OTHERS] if up < len(stream.others) else ()
-    for other in others:
-        if judged(other, stream.seen[up + 1], stream.clock(up), min_hold=min_hold).verdict != hop.verdict:
-            hop = replace(hop, verdict=Verdict.INCONCLUSIVE, why=f"ambiguous: {stream.reason}")
-            break
+    if any(hop_of(stream, up, other, min_hold=min_hold).verdict != hop.verdict for other in others):
+        hop = replace(hop, verdict=Verdict.INCONCLUSIVE, why=f"ambiguous: {stream.reason}")
     shape = shape_of(hop)
     traces = stream.traces[up], stream.traces[up + 1]
     clues = clues_of(*traces, shape.wait_ms, rewrites=hop.kind == "text")
     return Judged(hop, shape, clues, cause_of(hop.verdict, shape.signature, clues))
+
+
+def hop_of(stream: Stream, up: int, other: Seen | None = None, *, min_hold: int = MIN_HOLD) -> Hop:
+    """What was measured between traces `up` and `up + 1`: by the text where that is all they have in common.
+
+    `other`: a trace in the place of `up`, where the pairing is ambiguous. `min_hold` in ns.
+    """
+    compared = judge_text if stream.matches[up] == Match.TEXT else judge
+    return compared(other or stream.seen[up], stream.seen[up + 1], stream.clock(up), min_hold=min_hold)
 
 
 # --- findings of a stream -------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from sse_tap.correlate import Match, Stream, streams_of
-from sse_tap.hops import judge, judge_text
+from sse_tap.correlate import Stream, streams_of
 from sse_tap.lanes import Group, Picture, picture
+from sse_tap.report import hop_of
 from sse_tap.text import visible
 from sse_tap.timing import Seen
 from sse_tap.trace import MS, Trace
@@ -66,6 +66,5 @@ def drawn(stream: Stream) -> Picture:
 
 def groups_of(stream: Stream, up: int) -> list[Group]:
     """The coalesced groups of the hop between traces `up` and `up + 1`."""
-    rewritten = stream.matches[up] == Match.TEXT
-    hop = (judge_text if rewritten else judge)(stream.seen[up], stream.seen[up + 1], stream.clock(up))
-    return [Group(group.left, group.left_last, group.arrived, group.blocks) for group in hop.groups]
+    groups = hop_of(stream, up).groups
+    return [Group(group.left, group.left_last, group.arrived, group.blocks) for group in groups]
