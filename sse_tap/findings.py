@@ -54,13 +54,17 @@ SUSPECTED = "suspected-upstream"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing worth knowing: `severity` is info, warning or error; `at_ms` counts from the request."""
+    """One thing worth knowing: `severity` is info, warning or error; `at_ms` counts from the request.
+
+    `hop`: UPSTREAM→DOWNSTREAM where a hop did it; the text then names the hop, else it speaks of the tap.
+    """
 
     kind: str
     severity: str
     at_ms: float
     text: str
     tap: str = ""
+    hop: str = ""
 
 
 @dataclass(frozen=True, slots=True)

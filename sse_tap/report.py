@@ -139,7 +139,7 @@ def _hop_findings(stream: Stream, up: int, judged: Judged) -> Iterator[Finding]:
         text = f"{name} kept the response headers back for {ms(withheld)}, until {until}"
         text += f": {cause.cause}. Remedy: {cause.remedy}" if cause else ""
         t = down.response.t if down.response else finish_of(down)
-        yield Finding("headers-withheld", "warning", (t + offset) / MS, text, down.tap)
+        yield Finding("headers-withheld", "warning", (t + offset) / MS, text, down.tap, name)
     for kind, count, what in (
         ("comments-lost", hop.comments_lost, "never came out of"),
         ("comments-merged", hop.comments_merged, "came merged with other blocks out of"),
@@ -147,7 +147,7 @@ def _hop_findings(stream: Stream, up: int, judged: Judged) -> Iterator[Finding]:
     ):
         if count and hop.verdict not in (Verdict.CLEAN, Verdict.INCONCLUSIVE):
             at = (start_of(down) + offset) / MS
-            yield Finding(kind, "warning", at, f"{plural(count, 'comment')} {what} {name}", down.tap)
+            yield Finding(kind, "warning", at, f"{plural(count, 'comment')} {what} {name}", down.tap, name)
     if hop.kind == "text":
         yield from _swallowed(stream, up, name)
     yield from _ends(stream, up, name)
@@ -184,13 +184,13 @@ def _ends(stream: Stream, up: int, name: str) -> Iterator[Finding]:
     t = after.t + stream.offsets[up + 1]
     if after.reason in ("upstream-reset", "protocol-error"):
         text = f"the stream ended well before {name} and was broken off after it"
-        yield Finding("end-broken", "warning", t / MS, text, stream.traces[up + 1].tap)
+        yield Finding("end-broken", "warning", t / MS, text, stream.traces[up + 1].tap, name)
     late = t - before.t - stream.offsets[up]
     last = stream.traces[up + 1].chunks.times
     waited = after.t - last[-1] if last else 0
     if after.reason == "complete" and min(late, waited) >= 1000 * MS:
         text = f"{name} kept the end of the stream back for {ms(min(late, waited))} after its last byte"
-        yield Finding("end-withheld", "info", t / MS, text, stream.traces[up + 1].tap)
+        yield Finding("end-withheld", "info", t / MS, text, stream.traces[up + 1].tap, name)
 
 
 def _swallowed(stream: Stream, up: int, name: str) -> Iterator[Finding]:
@@ -208,7 +208,8 @@ def _swallowed(stream: Stream, up: int, name: str) -> Iterator[Finding]:
     long = inside and length >= QUIET
     if long:
         text += f": silent for {duration(length)} while {inside} of them came in"
-    yield Finding("comments-swallowed", "warning" if long else "info", times[0] / MS, text, below.trace.tap)
+    severity = "warning" if long else "info"
+    yield Finding("comments-swallowed", severity, times[0] / MS, text, below.trace.tap, name)
 
 
 def _comments(seen: Seen) -> list[int]:
@@ -232,7 +233,7 @@ def _abort(stream: Stream, up: int, name: str) -> Iterator[Finding]:
         text = f"{name} did not pass the client's abort on: {tap} streamed for another {duration(took)}"
     else:  # the stream ended by itself meanwhile
         return
-    yield Finding(kind, severity, left / MS, text, tap)
+    yield Finding(kind, severity, left / MS, text, tap, name)
 
 
 def _closed(end: End) -> int:

@@ -200,10 +200,10 @@ def _finding(finding: Finding, words: Words) -> RenderableType:
     line.add_column(no_wrap=True)
     line.add_column()
     at = f"{finding.at_ms / 1000:,.2f} s"
-    named = not finding.tap or "→" in finding.text  # what a hop did names the hop, and its taps with it
+    whole = finding.hop or not finding.tap  # a hop is named in the text, and its taps with it
     line.add_row(
         words.text(f"{at} {finding.severity}", SEVERITIES.get(finding.severity, "")),
-        words.text(finding.text if named else f"{finding.tap}: {finding.text}"),
+        words.text(finding.text if whole else f"{finding.tap}: {finding.text}"),
     )
     return line
 

@@ -51,6 +51,12 @@ def test_a_flagged_hop_is_named_with_its_proof_and_remedy(flagged: Path) -> None
     assert "1 stream, 1 hop, 1 flagged" in text
 
 
+def test_a_finding_of_a_tap_names_the_tap_whatever_its_text(tmp_path: Path) -> None:
+    live = [(t + 0.4, data) for t, data in EVERY_100]
+    result = hops(pair(tmp_path, live, notes=[(5, "timeout", "a→b gave up")]))
+    assert "edge: a→b gave up" in result.stdout
+
+
 def test_clean_is_exit_status_0(clean: Path) -> None:
     result = hops(clean)
     assert result.exit_code == 0
