@@ -25,7 +25,7 @@ from operator import sub
 from statistics import median
 from urllib.parse import urlsplit
 
-from sse_tap.hops import TEXT_SHARE, ClockShift, text_share
+from sse_tap.holds import TEXT_SHARE, ClockShift, text_share
 from sse_tap.timing import Seen, finish_of, start_of
 from sse_tap.trace import MS, Trace, header_value
 

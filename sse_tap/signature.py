@@ -15,7 +15,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from sse_tap.causes import added_encoding
-from sse_tap.hops import TOGETHER, Hop, Measured, Tail, Verdict
+from sse_tap.holds import TOGETHER, Measured, Tail
+from sse_tap.hops import Hop, Verdict
 from sse_tap.text import plural
 from sse_tap.timing import Blocks, percentile
 from sse_tap.trace import MS, Trace

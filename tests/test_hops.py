@@ -11,22 +11,11 @@ from typing import Any
 
 import pytest
 
-from sse_tap.hops import (
-    FLAGGED,
-    SAME_CLOCK,
-    ClockShift,
-    Hop,
-    Lags,
-    Tail,
-    Tally,
-    Verdict,
-    judge,
-    judge_text,
-    proven,
-)
+from sse_tap.holds import SAME_CLOCK, ClockShift, Tail, Tally
+from sse_tap.hops import FLAGGED, Hop, Verdict, judge, judge_text, proven
 from sse_tap.report import report_on
 from sse_tap.timing import Seen
-from sse_tap.trace import MS, Lag, Trace
+from sse_tap.trace import MS, Trace
 from tests import build, synthetic
 from tests.build import comment, content, event
 
@@ -519,12 +508,6 @@ def test_a_request_seen_upstream_first_says_nothing_of_the_hops_transit() -> Non
 
 
 # --- the parts ----------------------------------------------------------------------------------------
-
-
-def test_lag_reaches_back_by_its_length() -> None:
-    lags = Lags([Lag(100 * MS, 30.0), Lag(300 * MS, 5.0)])
-    assert [lags.at(t * MS) // MS for t in (69, 70, 100, 101, 102, 296, 301)] == [0, 30, 30, 30, 0, 5, 5]
-    assert not Lags([])
 
 
 @pytest.mark.parametrize(
