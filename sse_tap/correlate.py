@@ -1,57 +1,43 @@
-"""Which traces are one stream, which of their taps is upstream, and how their clocks relate.
+"""Which traces are one stream, and which of their taps is upstream.
 
 Nothing is injected and nothing guessed. A request is seen downstream before it is seen upstream, and every
 byte of the response the other way round: that orders the taps and excludes pairs. What two traces have in
 common decides: the trace-id of `traceparent` or the same `x-request-id`; else method, path and body; else
 the response's bytes; last the text that a rewriting hop passes on. Where two pairings remain possible, the
 stream is marked ambiguous and says why.
-
-Traces with the same `boot_id` share one clock exactly. Machines are first aligned by `started_at`, then by
-the causal bounds of the pairs found: the offset lies between the latest "request seen downstream before
-upstream" and the earliest "byte seen upstream before downstream".
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum, IntEnum
-from functools import cached_property
+from enum import Enum
 from hashlib import blake2b
 from itertools import combinations, islice, pairwise, product
-from operator import sub
-from statistics import median
-from urllib.parse import urlsplit
 
-from sse_tap.holds import TEXT_SHARE, ClockShift, text_share
-from sse_tap.timing import Seen, finish_of, start_of
-from sse_tap.trace import MS, Trace, header_value
+from sse_tap.clocks import Clocks, shares_clock
+from sse_tap.holds import ClockShift
+from sse_tap.likeness import (
+    SIDE_BY_SIDE,
+    Match,
+    Side,
+    agrees,
+    least_delay,
+    possible,
+    rewriting_strain,
+    strain,
+)
+from sse_tap.timing import Seen
+from sse_tap.trace import MS, Trace
 
-# Before two machines' clocks are bound by causality they are taken from `started_at`: good to this.
-UNBOUND = 120_000 * MS
 # Stamps of one machine are exact; a second look allows for a tap that stamps a moment late.
 SLACKS = (0, MS)
-# Two servers that were asked the same side by side, each behind a tap (a replay, and one with a fault), are
-# compared as one stream where they gave the same: nothing was passed on, so causality is not to the point.
-SIDE_BY_SIDE = 50 * MS
-BLOCK_SHARE = 0.5  # of the shorter stream's blocks must be in the other for two streams to be alike
 # Comparing blocks or texts is dear: not for more pairs than this.
 DEAR_PAIRS = 20_000
 VOTES = 8  # traces of a kind that are asked which tap is upstream
 
 type Progress = Callable[[int, int], None]
-
-
-class Match(IntEnum):
-    """How well two response bodies agree, weakest first."""
-
-    NONE = 0
-    TEXT = 1  # the text of the one is in the other
-    SIMILAR = 2  # most blocks of the one are in the other
-    PREFIX = 3  # one is a beginning of the other
-    EQUAL = 4
 
 
 class Need(Enum):
@@ -130,246 +116,34 @@ def streams_of(seen: Sequence[Seen], progress: Progress | None = None) -> list[S
     return _assembled(sides, links, clocks)
 
 
-def _sides(seen: Sequence[Seen], clocks: Clocks, progress: Progress | None) -> Iterator[_Side]:
+def _sides(seen: Sequence[Seen], clocks: Clocks, progress: Progress | None) -> Iterator[Side]:
     twins: dict[bytes, Seen] = {}
     for done, one in enumerate(seen, 1):
         digest = blake2b(one.data, digest_size=16).digest() if one.data else b""
         one.like(twins.setdefault(digest, one))
-        yield _Side(one, digest, clocks)
+        yield Side(one, digest, clocks)
         if progress:
             progress(done, len(seen))
 
 
-# --- clocks ------------------------------------------------------------------------------------------
-
-
-def shares_clock(a: Trace, b: Trace) -> bool:
-    """Whether two traces' times compare exactly; an empty boot id is shared with nobody."""
-    return a is b or (a.header.clock.boot_id == b.header.clock.boot_id != "")
-
-
-def _machine(trace: Trace) -> str:
-    return trace.header.clock.boot_id or f"\0{trace.tap}\0{trace.header.id}"
-
-
-class Clocks:
-    """One time scale for all traces: ns on the first machine's monotonic clock."""
-
-    def __init__(self, traces: Sequence[Trace]) -> None:
-        walls: dict[str, list[int]] = defaultdict(list)
-        for trace in traces:
-            walls[_machine(trace)].append(trace.header.started_ns - trace.header.clock.origin_ns)
-        middles = {machine: int(median(values)) for machine, values in walls.items()}
-        first = next(iter(middles.values()), 0)
-        self._shifts = {machine: wall - first for machine, wall in middles.items()}
-        self._errors: dict[tuple[str, str], int] = {}
-
-    @property
-    def machines(self) -> int:
-        """How many clocks there are."""
-        return len(self._shifts)
-
-    def zero(self, trace: Trace) -> int:
-        """Where the trace's t=0 lies on the common scale."""
-        return trace.header.clock.origin_ns + self._shifts[_machine(trace)]
-
-    def error(self, a: Trace, b: Trace) -> int:
-        """By how much (ns) times of the two traces may be misplaced against each other."""
-        if shares_clock(a, b):
-            return 0
-        return self._errors.get((_machine(a), _machine(b)), UNBOUND)
-
-    def bind(self, pairs: Iterable[tuple[Trace, Trace, int]]) -> None:
-        """Tighten the machines' offsets by causality; `pairs` are (upstream, downstream, least delay in ns).
-
-        Each says that the upstream machine's clock must be moved by at least (request seen downstream) -
-        (request seen upstream), and by at most the least delay of what came back.
-        """
-        bounds: dict[tuple[str, str], tuple[int, int]] = {}
-        for up, down, least in pairs:
-            if shares_clock(up, down) or up.request is None or down.request is None:
-                continue
-            low = self.zero(down) + down.request.t - self.zero(up) - up.request.t
-            key = _machine(up), _machine(down)
-            had = bounds.get(key, (low, least))
-            bounds[key] = max(low, had[0]), min(least, had[1])
-        self._settle(bounds)
-
-    def _settle(self, bounds: dict[tuple[str, str], tuple[int, int]]) -> None:
-        """Move machines to the middle of their bounds, one after the other along the pairs that bind them."""
-        settled: set[str] = set()
-        while bounds:
-            up, down = pair = next((p for p in bounds if settled & {*p}), next(iter(bounds)))
-            low, high = bounds.pop(pair)
-            self._errors[up, down] = self._errors[down, up] = max((high - low) // 2, 0)
-            middle = (low + high) // 2
-            if up not in settled:
-                self._move(up, middle, bounds)
-            elif down not in settled:
-                self._move(down, -middle, bounds)
-            settled |= {up, down}
-
-    def _move(self, machine: str, ns: int, bounds: dict[tuple[str, str], tuple[int, int]]) -> None:
-        """Shift a machine, and the bounds that were computed before it moved."""
-        self._shifts[machine] += ns
-        for (up, down), (low, high) in bounds.items():
-            by = ns * ((machine == down) - (machine == up))
-            bounds[up, down] = low + by, high + by
-
-
-# --- what traces have in common -----------------------------------------------------------------------
-
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.IGNORECASE)
-
-
-def request_ids(trace: Trace) -> frozenset[str]:
-    """The ids a request keeps through hops: `traceparent`'s trace-id (W3C Trace Context), x-request-id."""
-    if trace.request is None:
-        return frozenset()
-    ids = set()
-    parent = _TRACEPARENT.match(header_value(trace.request.headers, "traceparent") or "")
-    if parent and parent.group(1).strip("0"):
-        ids.add(f"traceparent {parent.group(1).lower()}")
-    request_id = header_value(trace.request.headers, "x-request-id")
-    if request_id and "[redacted]" not in request_id:
-        ids.add(f"x-request-id {request_id}")
-    return frozenset(ids)
-
-
-def request_key(trace: Trace) -> tuple[str, str, str] | None:
-    """Method, path with query, and body hash: what a plain proxy does not change."""
-    if trace.request is None:
-        return None
-    try:
-        url = urlsplit(trace.request.url)
-    except ValueError:
-        return trace.request.method, trace.request.url, trace.request.body_sha256
-    target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
-    return trace.request.method, target, trace.request.body_sha256
-
-
-class _Side:
-    """A trace with what is asked of it again and again; times on the common scale."""
-
-    def __init__(self, seen: Seen, digest: bytes, clocks: Clocks) -> None:
-        self.seen, self.trace, self.digest = seen, seen.trace, digest
-        self.ids, self.key = request_ids(seen.trace), request_key(seen.trace)
-        self.place(clocks)
-
-    def place(self, clocks: Clocks) -> None:
-        """Put the trace on the common scale, again where a machine has moved."""
-        self.zero = clocks.zero(self.trace)
-        self.begin, self.end = self.zero + start_of(self.trace), self.zero + finish_of(self.trace)
-        self.asked = None if self.trace.request is None else self.begin
-        head = self.trace.response
-        self.head = None if head is None else self.zero + head.t
-        times = self.seen.blocks.times
-        self.first = self.zero + times[0] if times else None
-        self.last = self.zero + times[-1] if times else None
-        end = self.trace.end
-        self.cut = end is None or end.reason != "complete"
-
-    @cached_property
-    def raws(self) -> frozenset[bytes]:
-        """The blocks' bytes, without order."""
-        blocks = self.seen.blocks
-        return frozenset(blocks.raw(i).strip() for i in range(len(blocks)))
+# --- pairs -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Link:
     """A pair found; `least`: the least time (ns) anything took from up to down on the common scale."""
 
-    up: _Side
-    down: _Side
+    up: Side
+    down: Side
     match: Match
     least: int
-    others: tuple[_Side, ...] = ()
+    others: tuple[Side, ...] = ()
     why: str = ""
 
 
-def _agrees(up: _Side, down: _Side, match: Match) -> bool:
-    """Whether two response bodies agree at least that well."""
-    match match:
-        case Match.EQUAL:
-            return up.digest == down.digest != b""
-        case Match.PREFIX:
-            sent, came = up.seen.data, down.seen.data
-            size = min(len(sent), len(came))
-            return sent[:size] == came[:size]
-        case Match.SIMILAR:
-            few, many = sorted((up.raws, down.raws), key=len)
-            return bool(few) and len(few & many) >= BLOCK_SHARE * len(few)
-        case Match.TEXT:
-            return text_share(up.seen.text, down.seen.text, cut=down.cut) >= TEXT_SHARE
-    return True
-
-
-def _nested(up: _Side, down: _Side, error: int) -> bool:
-    """Whether the upstream exchange can be inside the downstream one: causality, as far as heads tell."""
-    return _heads_strain(up, down) <= error
-
-
-def _heads_strain(up: _Side, down: _Side) -> int:
-    """By how much (ns) the heads break causality, were `up` to feed `down`; at most 0 where they do not."""
-    strains = []
-    if up.asked is not None:
-        strains.append(up.asked - down.end)
-        if down.asked is not None:
-            strains.append(down.asked - up.asked)
-    if up.head is not None and down.head is not None:
-        strains.append(up.head - down.head)
-    return max(strains, default=0)
-
-
-def _strain(up: _Side, down: _Side) -> int:
-    """As `_heads_strain`, with the bytes where both gave the same: nothing comes out before it went in."""
-    heads = _heads_strain(up, down)
-    return max(heads, -_least(up, down, Match.EQUAL)) if up.digest == down.digest != b"" else heads
-
-
-def _outside(up: _Side, down: _Side) -> int:
-    """As `_heads_strain`, for a hop that writes its own response: it may answer early, but not end early.
-
-    Unless it was broken off: what feeds it may run on when its client has left.
-    """
-    strains = [down.begin - up.begin, up.begin - down.end]
-    if not down.cut:
-        strains.append(up.end - down.end)
-    return max(strains)
-
-
-def _least(up: _Side, down: _Side, match: Match) -> int:
-    """The least time (ns) a head or a block took from up to down."""
-    found = [] if up.head is None or down.head is None or match <= Match.TEXT else [down.head - up.head]
-    if match >= Match.PREFIX:
-        gap = down.zero - up.zero
-        delay = min(map(sub, down.seen.blocks.times, up.seen.blocks.times), default=None)
-        found += [] if delay is None else [delay + gap]
-    return min(found, default=max(down.end - up.begin, 0))
-
-
-def _possible(up: _Side, down: _Side, match: Match, error: int) -> bool:
-    """Whether time allows that `up` fed `down`."""
-    if match <= Match.TEXT:
-        return _outside(up, down) <= error + MS
-    if not _nested(up, down, error):
-        return False
-    if match < Match.PREFIX or up.first is None or down.first is None:
-        return _strain(up, down) <= error + SIDE_BY_SIDE
-    if up.first > down.first + error:
-        return False
-    if match == Match.EQUAL and up.last is not None and down.last is not None and up.last > down.last + error:
-        return False
-    return _least(up, down, match) >= -error
-
-
-# --- pairs -------------------------------------------------------------------------------------------
-
-
-def _linked(sides: Sequence[_Side], clocks: Clocks) -> list[_Link]:
+def _linked(sides: Sequence[Side], clocks: Clocks) -> list[_Link]:
     """For every trace the one upstream trace that fed it, where there is one."""
-    by_tap: dict[str, list[_Side]] = defaultdict(list)
+    by_tap: dict[str, list[Side]] = defaultdict(list)
     for side in sorted(sides, key=lambda side: side.begin):
         by_tap[side.trace.tap].append(side)
     order = _downstream_first(by_tap, clocks)
@@ -391,12 +165,12 @@ def _linked(sides: Sequence[_Side], clocks: Clocks) -> list[_Link]:
 
 
 def _stage(
-    ups: Sequence[_Side], downs: Sequence[_Side], need: Need, match: Match, slack: int, clocks: Clocks
+    ups: Sequence[Side], downs: Sequence[Side], need: Need, match: Match, slack: int, clocks: Clocks
 ) -> list[_Link]:
     """Pairs between two taps at one level of sureness."""
     if not ups or not downs:
         return []
-    candidates: dict[int, list[_Side]] = {}
+    candidates: dict[int, list[Side]] = {}
     by_id = {id(side): side for side in (*ups, *downs)}
     dear = 0
     for down, nominees in _nominees(ups, downs, need, match):
@@ -406,20 +180,20 @@ def _stage(
         if fit:
             candidates[id(down)] = fit
     return [
-        _Link(up, down, match, _least(up, down, match), others, why)
+        _Link(up, down, match, least_delay(up, down, match), others, why)
         for up, down, others, why in _settled(candidates, by_id, match)
     ]
 
 
-def _fits(up: _Side, down: _Side, match: Match, error: int) -> bool:
-    return _possible(up, down, match, error) and _agrees(up, down, match)
+def _fits(up: Side, down: Side, match: Match, error: int) -> bool:
+    return possible(up, down, match, error) and agrees(up, down, match)
 
 
 def _nominees(
-    ups: Sequence[_Side], downs: Sequence[_Side], need: Need, match: Match
-) -> Iterator[tuple[_Side, Sequence[_Side]]]:
+    ups: Sequence[Side], downs: Sequence[Side], need: Need, match: Match
+) -> Iterator[tuple[Side, Sequence[Side]]]:
     """For every downstream trace the upstream ones worth a look, found by an index where there is one."""
-    index: dict[Hashable, list[_Side]] = defaultdict(list)
+    index: dict[Hashable, list[Side]] = defaultdict(list)
     for up in ups:
         for label in _labels(up, need, match):
             index[label].append(up)
@@ -429,7 +203,7 @@ def _nominees(
             yield down, list(found.values())
 
 
-def _labels(side: _Side, need: Need, match: Match) -> list[Hashable]:
+def _labels(side: Side, need: Need, match: Match) -> list[Hashable]:
     """What two traces must share to be compared at all at this stage."""
     common: list[Hashable] = [None]
     if need == Need.IDS:
@@ -447,8 +221,8 @@ def _labels(side: _Side, need: Need, match: Match) -> list[Hashable]:
 
 
 def _settled(
-    candidates: dict[int, list[_Side]], by_id: dict[int, _Side], match: Match
-) -> Iterator[tuple[_Side, _Side, tuple[_Side, ...], str]]:
+    candidates: dict[int, list[Side]], by_id: dict[int, Side], match: Match
+) -> Iterator[tuple[Side, Side, tuple[Side, ...], str]]:
     """Pair what can be paired in one way only (down, up); the rest in order of time, marked with its others.
 
     A bipartite graph with one perfect matching always has a node with one neighbour, so taking such nodes
@@ -473,7 +247,7 @@ def _only(
     down: int,
     open_ups: dict[int, set[int]],
     seekers: dict[int, set[int]],
-    by_id: dict[int, _Side],
+    by_id: dict[int, Side],
     match: Match,
 ) -> int | None:
     """The one upstream trace that can have fed `down`, if there is but one."""
@@ -490,7 +264,7 @@ def _only(
     return None
 
 
-def _last_attempt(ups: list[_Side]) -> int | None:
+def _last_attempt(ups: list[Side]) -> int | None:
     """Of several attempts one after the other the last one; None where they ran side by side."""
     ups = sorted(ups, key=lambda up: up.begin)
     one_by_one = all(a.end <= b.begin for a, b in pairwise(ups))
@@ -511,8 +285,8 @@ def _take(down: int, up: int, open_ups: dict[int, set[int]], seekers: dict[int, 
 
 
 def _in_time_order(
-    open_ups: dict[int, set[int]], seekers: dict[int, set[int]], by_id: dict[int, _Side]
-) -> Iterator[tuple[_Side, _Side, tuple[_Side, ...], str]]:
+    open_ups: dict[int, set[int]], seekers: dict[int, set[int]], by_id: dict[int, Side]
+) -> Iterator[tuple[Side, Side, tuple[Side, ...], str]]:
     """Pair what is left, the first request with the first: possible, not proved."""
     for down in sorted((d for d in open_ups if open_ups[d]), key=lambda down: by_id[down].begin):
         ups = sorted((by_id[up] for up in open_ups[down]), key=lambda up: up.begin)
@@ -524,7 +298,7 @@ def _in_time_order(
         yield free[0], by_id[down], others or (free[0],), _ambiguity(ups)
 
 
-def _ambiguity(ups: Sequence[_Side]) -> str:
+def _ambiguity(ups: Sequence[Side]) -> str:
     if len(ups) == 1:
         return "several requests side by side fit the same upstream request"
     return (
@@ -536,7 +310,7 @@ def _ambiguity(ups: Sequence[_Side]) -> str:
 # --- taps --------------------------------------------------------------------------------------------
 
 
-def _downstream_first(by_tap: dict[str, list[_Side]], clocks: Clocks) -> list[str]:
+def _downstream_first(by_tap: dict[str, list[Side]], clocks: Clocks) -> list[str]:
     """The taps in order, the one nearest the client first, by causality: a tap is downstream of more taps."""
     score = dict.fromkeys(by_tap, 0)
     for a, b in combinations(by_tap, 2):
@@ -546,10 +320,10 @@ def _downstream_first(by_tap: dict[str, list[_Side]], clocks: Clocks) -> list[st
     return sorted(by_tap, key=lambda tap: -score[tap])
 
 
-def _votes(a: Sequence[_Side], b: Sequence[_Side], clocks: Clocks) -> int:
+def _votes(a: Sequence[Side], b: Sequence[Side], clocks: Clocks) -> int:
     """Over 0 where tap `a` is downstream of tap `b`: asked of like traces, else of any."""
     for labels in _KINDS:
-        index: dict[Hashable, tuple[list[_Side], list[_Side]]] = defaultdict(lambda: ([], []))
+        index: dict[Hashable, tuple[list[Side], list[Side]]] = defaultdict(lambda: ([], []))
         for which, sides in enumerate((a, b)):
             for side in sides:
                 for label in labels(side):
@@ -564,19 +338,19 @@ def _votes(a: Sequence[_Side], b: Sequence[_Side], clocks: Clocks) -> int:
     return 0
 
 
-_KINDS: tuple[Callable[[_Side], Iterable[Hashable]], ...] = (
+_KINDS: tuple[Callable[[Side], Iterable[Hashable]], ...] = (
     lambda side: side.ids,
     lambda side: [label for label in (side.key, side.digest) if label],
     lambda side: [None],
 )
 
 
-def _vote(x: _Side, y: _Side, clocks: Clocks) -> int:
+def _vote(x: Side, y: Side, clocks: Clocks) -> int:
     """1 where x can only be downstream of y, -1 where only upstream, 0 where neither or both."""
     error = clocks.error(x.trace, y.trace)
     passed_on = x.key == y.key or x.digest == y.digest != b""
-    strain = _strain if passed_on else _outside
-    below, above = strain(y, x), strain(x, y)
+    strained = strain if passed_on else rewriting_strain
+    below, above = strained(y, x), strained(x, y)
     inside, outside = below <= error, above <= error
     if inside != outside:
         return 1 if inside else -1
@@ -589,7 +363,7 @@ def _vote(x: _Side, y: _Side, clocks: Clocks) -> int:
     return (above > below) - (above < below)
 
 
-def _lasted_longer(x: _Side, y: _Side) -> int:
+def _lasted_longer(x: Side, y: Side) -> int:
     """Two clocks that are not bound yet, and a hop that writes its own stream: what it asks for is inside."""
     if x.cut or y.cut:
         return 0
@@ -597,7 +371,7 @@ def _lasted_longer(x: _Side, y: _Side) -> int:
     return (longer > 0) - (longer < 0)
 
 
-def _waited_longer(x: _Side, y: _Side) -> int:
+def _waited_longer(x: Side, y: Side) -> int:
     """Two clocks that are not bound yet: who waited longer for the response is further from the origin."""
     if x.head is None or y.head is None:
         return 0
@@ -605,7 +379,7 @@ def _waited_longer(x: _Side, y: _Side) -> int:
     return (waited > 0) - (waited < 0)
 
 
-def _later_bytes(x: _Side, y: _Side, error: int) -> int:
+def _later_bytes(x: Side, y: Side, error: int) -> int:
     """Where the heads do not tell, the body may: nothing comes out before it went in."""
     if x.first is None or y.first is None:
         return 0
@@ -616,7 +390,7 @@ def _later_bytes(x: _Side, y: _Side, error: int) -> int:
 # --- streams -----------------------------------------------------------------------------------------
 
 
-def _assembled(sides: Sequence[_Side], links: Sequence[_Link], clocks: Clocks) -> list[Stream]:
+def _assembled(sides: Sequence[Side], links: Sequence[_Link], clocks: Clocks) -> list[Stream]:
     """Chains of links, from the trace nearest the client up."""
     upward = {id(link.down): link for link in links}
     fed = {id(link.up) for link in links}
@@ -625,7 +399,7 @@ def _assembled(sides: Sequence[_Side], links: Sequence[_Link], clocks: Clocks) -
     return [_stream(head, upward, clocks, attempts) for head in heads]
 
 
-def _stream(head: _Side, upward: dict[int, _Link], clocks: Clocks, attempts: _Attempts) -> Stream:
+def _stream(head: Side, upward: dict[int, _Link], clocks: Clocks, attempts: _Attempts) -> Stream:
     chain: list[_Link] = []
     side = head
     while id(side) in upward:
@@ -655,7 +429,7 @@ def _beside(chain: Sequence[_Link], clocks: Clocks) -> str:
         f"{link.up.trace.tap} and {link.down.trace.tap}"
         for link in chain
         if link.match > Match.TEXT
-        and _strain(link.up, link.down) > clocks.error(link.up.trace, link.down.trace) + MS
+        and strain(link.up, link.down) > clocks.error(link.up.trace, link.down.trace) + MS
     )
     pairs = ", ".join(strained)
     return f"{pairs} were asked side by side and gave the same: compared as one stream" if pairs else ""
@@ -669,7 +443,7 @@ class _Attempts:
         for link in links:
             self._by_key[link.up.trace.tap, link.up.key].append(link)
 
-    def reason(self, side: _Side) -> str:
+    def reason(self, side: Side) -> str:
         """Why this trace stands alone, where that is known."""
         for link in self._by_key.get((side.trace.tap, side.key), ()):
             if link.down.begin <= side.begin <= link.up.begin and side.end <= link.up.begin:

@@ -11,10 +11,11 @@ from typing import Any
 
 from sse_tap.alignment import Relation
 from sse_tap.causes import Cause, Clues, cause_of, clues_of
-from sse_tap.correlate import Match, Progress, Stream, streams_of
+from sse_tap.correlate import Progress, Stream, streams_of
 from sse_tap.findings import SUSPECTED, Finding, findings_of
 from sse_tap.holds import MIN_HOLD
 from sse_tap.hops import Hop, Verdict, judge, judge_text
+from sse_tap.likeness import Match
 from sse_tap.signature import Shape, ms, shape_of
 from sse_tap.text import duration, plural
 from sse_tap.timing import DATA_KINDS, Kind, Seen, finish_of, first_ms, reads_of, silence_of, start_of

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from sse_tap.correlate import Match, Stream, group, request_ids, request_key
+from sse_tap.correlate import Stream, group
+from sse_tap.likeness import Match, request_ids, request_key
 from sse_tap.trace import Trace
 from tests import build, synthetic
 from tests.build import MS, content, event
@@ -193,17 +194,6 @@ def test_ids_join_what_nothing_else_would(down_id: tuple[str, str], up_id: tuple
     assert request_ids(down) == request_ids(up)
 
 
-@pytest.mark.parametrize(
-    "value", ["", "00-xyz", "00-00000000000000000000000000000000-b7ad6b7169203331-01", "[redacted]"]
-)
-def test_a_traceparent_that_is_none_is_no_id(value: str) -> None:
-    assert request_ids(build.trace("edge", [], request_headers=(("traceparent", value),))) == frozenset()
-
-
-def test_a_redacted_request_id_is_no_id() -> None:
-    assert not request_ids(build.trace("edge", [], request_headers=(("x-request-id", "[redacted]"),)))
-
-
 def test_an_aborted_stream_is_matched_by_its_beginning() -> None:
     down, up = pair("a")
     cut = build.trace(
@@ -330,21 +320,6 @@ def test_many_streams_bind_two_clocks_better_than_one() -> None:
     streams = group(traces)
     assert shape(streams) == [[f"{i:02}u", f"{i:02}d"] for i in range(20)]
     assert streams[0].uncertainty_ms < 3
-
-
-@pytest.mark.parametrize(
-    ("url", "target"),
-    [
-        ("https://a.example:8443/chat?x=1", "/chat?x=1"),
-        ("http://b/", "/"),
-        ("http://b", "/"),
-        ("http://[bad", "http://[bad"),
-    ],
-)
-def test_a_request_is_known_by_method_path_query_and_body(url: str, target: str) -> None:
-    key = request_key(build.trace("edge", [], url=url))
-    assert key is not None
-    assert key[:2] == ("POST", target)
 
 
 def test_a_trace_without_its_request_is_matched_by_bytes() -> None:

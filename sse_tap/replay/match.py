@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from urllib.parse import parse_qsl
 
-from sse_tap.correlate import group, request_key
+from sse_tap.correlate import group
+from sse_tap.likeness import request_key
 from sse_tap.redact import REDACTED
 from sse_tap.replay.schedule import resume_point
 from sse_tap.text import visible
