@@ -25,8 +25,9 @@ from tempfile import TemporaryDirectory
 
 from sse_tap.observe import How, Side
 from sse_tap.observe.facts import BodyChunks
+from sse_tap.observe.frames import PREFACE
 from sse_tap.observe.http1 import Http1Observer
-from sse_tap.observe.http2 import PREFACE, Http2Observer
+from sse_tap.observe.http2 import Http2Observer
 from sse_tap.ports import free_port
 from sse_tap.replay import Replay
 from sse_tap.replay.client import Outgoing, exchange

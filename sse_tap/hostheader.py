@@ -10,10 +10,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 
-from sse_tap.observe.http1 import (
+from sse_tap.observe import LostPlace
+from sse_tap.observe.messages import (
     MAX_HEAD,
     Body,
-    LostPlace,
     NoBody,
     head_end,
     parse_request,

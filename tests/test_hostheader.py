@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sse_tap.hostheader import HostRewriter, authority, names_a_host, same_host
-from sse_tap.observe.http1 import MAX_HEAD
+from sse_tap.observe.messages import MAX_HEAD
 
 GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8443\r\nAccept: */*\r\n\r\n"
 TOLD = GET.replace(b"127.0.0.1:8443", b"chat.test:81")

@@ -15,7 +15,8 @@ from email.utils import parsedate_to_datetime
 from itertools import islice
 
 from sse_tap.importing import CannotImport, Found, later, version_of
-from sse_tap.observe.http1 import ChunkedBody, LostPlace, parse_request, parse_response
+from sse_tap.observe import LostPlace
+from sse_tap.observe.messages import ChunkedBody, parse_request, parse_response
 from sse_tap.trace import Headers, header_value
 
 HOW_TO = "record one with: curl -N --trace-time --trace FILE URL"

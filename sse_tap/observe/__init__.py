@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from sse_tap.observe.facts import Fact
+from sse_tap.observe.facts import Fact, Remark
 
 type Side = Literal["client", "server"]
 type How = Literal["eof", "reset", "timeout", "stopped"]
 type Facts = list[tuple[int, Fact]]
+
+
+class LostPlace(Exception):
+    """The bytes no longer make sense: an observer cannot tell where messages begin and end.
+
+    The text is for people and never quotes the bytes: they may be secret.
+    """
 
 
 def header_text(raw: bytes) -> str:
@@ -17,6 +24,13 @@ def header_text(raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         return raw.decode("latin-1")
+
+
+def cut_short(t: int, reason: str, how: How) -> tuple[Remark, ...]:
+    """What tells a close in mid-response from a reset: the end's reason is one, and replay plays two."""
+    if reason != "upstream-reset" or how != "eof":
+        return ()
+    return (Remark(t, "truncated", "the server closed in mid-response"),)
 
 
 class Observer(Protocol):

@@ -5,32 +5,21 @@ observer believes what it sees: it does not police the protocol, because the two
 can no longer tell what the bytes mean it says so once and falls silent for good. Sections named in
 comments are those of RFC 9113 unless another document is given.
 
-Two layers: `_Direction` turns the bytes one peer sends into frames and field sections, and
-`Http2Observer` turns both directions into facts.
+`sse_tap.observe.frames` turns the bytes each peer sends into frames and field sections; here both
+directions become facts.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from struct import Struct
 from typing import NamedTuple
 
-from hpack import Decoder, HPACKError
+from hpack import HPACKError
 from hyperframe.exceptions import HyperframeError
-from hyperframe.frame import (
-    ContinuationFrame,
-    Frame,
-    GoAwayFrame,
-    HeadersFrame,
-    PushPromiseFrame,
-    RstStreamFrame,
-    SettingsFrame,
-    WindowUpdateFrame,
-)
+from hyperframe.frame import GoAwayFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
-from sse_tap.observe import Facts, How, Side, header_text
+from sse_tap.observe import Facts, How, LostPlace, Side, cut_short
 from sse_tap.observe.facts import (
     BodyChunks,
     Ended,
@@ -43,39 +32,11 @@ from sse_tap.observe.facts import (
     ResponseHead,
     ResponseTrailers,
 )
-from sse_tap.trace import Headers, header_value
+from sse_tap.observe.frames import PREFACE, STREAM_MASK, DataEnd, Direction, Event, Fields
+from sse_tap.trace import header_value
 
 HTTP_VERSION = "HTTP/2.0"
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # 3.4
-
-# Limits of what one connection can make the observer keep; beyond them it stops observing.
-MAX_BLOCK = 1 << 18  # bytes of one compressed field block, CONTINUATION included, or of one control frame
-MAX_FIELDS = 1 << 18  # bytes of one decoded field section, counted as in RFC 7541, 4.1
-MAX_TABLE = 1 << 20  # bytes of one HPACK dynamic table
-MAX_STREAMS = 10_000  # exchanges open at once
-
-_HEADER = Struct(">HBBBL")  # 4.1: length (24 bits), type, flags, stream; hyperframe unpacks it likewise
-_HEADER_SIZE = 9
-_DATA = 0x0
-_END_STREAM = 0x01
-_PADDED = 0x08
-_STREAM_MASK = 0x7FFFFFFF  # 4.1: the highest bit is reserved and must be ignored
-_LEAST_MAX_FRAME = 1 << 14  # 6.5.2: SETTINGS_MAX_FRAME_SIZE before anything was said
-_MOST_MAX_FRAME = (1 << 24) - 1
-
-_CONTROL = frozenset(
-    frame.type
-    for frame in (
-        HeadersFrame,
-        RstStreamFrame,
-        SettingsFrame,
-        PushPromiseFrame,
-        GoAwayFrame,
-        ContinuationFrame,
-        WindowUpdateFrame,
-    )
-)
-"""Types of frame that are read, whole; DATA is read in parts; all others, known or not, are skipped."""
+MAX_STREAMS = 10_000  # exchanges open at once; beyond that the observer gives up
 
 _ERROR_NAMES = (  # section 7, by code
     "NO_ERROR",
@@ -98,213 +59,6 @@ type _Keyed = Iterator[tuple[int, Fact]]
 
 _REASON_BY_SIDE = {"client": "client-aborted", "server": "upstream-reset"}
 _REASON_BY_HOW = {"timeout": "upstream-timeout", "stopped": "tap-stopped"}
-
-
-class LostPlace(Exception):
-    """The bytes no longer make sense. The text is for people and never quotes them: they may be secret."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Fields:
-    """One complete field section: the head or the trailers of a message."""
-
-    stream: int
-    pseudo: dict[str, str]
-    headers: Headers
-    ends: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _DataEnd:
-    """A DATA frame with END_STREAM is complete."""
-
-    stream: int
-
-
-type _Event = _Fields | _DataEnd | RstStreamFrame | GoAwayFrame | SettingsFrame | WindowUpdateFrame
-
-
-# --- bytes to frames ----------------------------------------------------------------------------
-
-
-def _frame_header(data: bytes, pos: int) -> tuple[int, int, int, int]:
-    """(payload length, type, flags, stream) of the frame at `pos` (4.1)."""
-    high, low, kind, flags, stream = _HEADER.unpack_from(data, pos)
-    return high << 8 | low, kind, flags, stream & _STREAM_MASK
-
-
-class _Direction:
-    """What one peer sends: bytes in, frames and field sections out, however the bytes are cut.
-
-    The payload of DATA frames goes to `pieces` (stream -> payloads in order), not into an event each:
-    that keeps the loop over many small frames tight. The caller empties `pieces` after every feed.
-    """
-
-    def __init__(self, preface: bytes = b"") -> None:
-        self.pieces: defaultdict[int, list[bytes]] = defaultdict(list)
-        self._preface = preface  # what is still to come of it
-        self._max_frame = _LEAST_MAX_FRAME
-        self._carry = bytearray()  # the start of a frame that cannot be begun yet ...
-        self._need = 0  # ... and how many bytes of it would do
-        self._stream = 0  # the DATA frame under way: its stream,
-        self._left = 0  # how much payload is to come,
-        self._skip = 0  # how much padding (or of a frame that is of no interest),
-        self._ends = False  # and whether it has END_STREAM
-        self._opening: HeadersFrame | PushPromiseFrame | None = None  # whose field block is not complete
-        self._block = bytearray()
-        self._decoder = Decoder(MAX_FIELDS)
-        # The peers hold each other to SETTINGS_HEADER_TABLE_SIZE. What the encoder really does it says
-        # in-band (RFC 7541, 6.3), so any size within reason is believed.
-        self._decoder.max_allowed_table_size = MAX_TABLE
-
-    def allow_frames(self, size: int) -> None:
-        """The other peer takes frames of `size` bytes from now on (6.5.2).
-
-        A smaller size is not enforced: frames may be under way that were sent before it was known.
-        """
-        self._max_frame = max(self._max_frame, min(size, _MOST_MAX_FRAME))
-
-    def feed(self, data: bytes) -> Iterator[_Event]:
-        """The events in `data`, in order.
-
-        Raises LostPlace, HyperframeError or HPACKError where the bytes cannot be followed further.
-        """
-        data = self._joined(self._after_preface(data))
-        pos, size = 0, len(data)
-        while True:
-            pos = self._go_on(data, pos)
-            if self._left or self._skip:
-                return
-            if self._ends:
-                self._ends = False
-                yield _DataEnd(self._stream)
-            pos = self._small_data(data, pos)
-            if pos == size:
-                return
-            need = self._needed(data, pos)
-            if size - pos < need:
-                self._carry += memoryview(data)[pos:]
-                self._need = need
-                return
-            yield from self._begin(data, pos, need)
-            pos += need
-
-    def _after_preface(self, data: bytes) -> bytes:
-        if not self._preface:
-            return data
-        count = min(len(self._preface), len(data))
-        if not self._preface.startswith(data[:count]):
-            raise LostPlace("the client did not begin with the HTTP/2 preface")
-        self._preface = self._preface[count:]
-        return data[count:]
-
-    def _joined(self, data: bytes) -> bytes:
-        """`data` behind what was carried over; nothing as long as that does not do."""
-        if not self._carry:
-            return data
-        self._carry += data
-        if len(self._carry) < self._need:  # stays a bytearray: joining byte by byte would be quadratic
-            return b""
-        data = bytes(self._carry)
-        self._carry.clear()
-        return data
-
-    def _go_on(self, data: bytes, pos: int) -> int:
-        """Take what there is of the frame under way; the offset behind it."""
-        if self._left and pos < len(data):
-            piece = data[pos : pos + self._left]
-            self.pieces[self._stream].append(piece)
-            self._left -= len(piece)
-            pos += len(piece)
-        skipped = min(self._skip, len(data) - pos)
-        self._skip -= skipped
-        return pos + skipped
-
-    def _small_data(self, data: bytes, pos: int) -> int:
-        """Fast path: take DATA frames that are all here and have no flags; the offset behind them."""
-        if self._opening is not None:
-            return pos
-        unpack, pieces, longest, size = _HEADER.unpack_from, self.pieces, self._max_frame, len(data)
-        while (start := pos + _HEADER_SIZE) <= size:
-            high, low, kind, flags, stream = unpack(data, pos)
-            end = start + (high << 8 | low)
-            if kind or flags or end > size or not start < end <= start + longest:
-                break
-            if not 0 < stream <= _STREAM_MASK:
-                break
-            pieces[stream].append(data[start:end])
-            pos = end
-        return pos
-
-    def _needed(self, data: bytes, pos: int) -> int:
-        """How many bytes of the frame at `pos` must be here to begin it."""
-        if len(data) - pos < _HEADER_SIZE:
-            return _HEADER_SIZE
-        length, kind, flags, stream = _frame_header(data, pos)
-        self._check_frame(length, kind, stream)
-        if kind in _CONTROL:
-            return _HEADER_SIZE + length
-        return _HEADER_SIZE + (kind == _DATA and flags & _PADDED > 0)
-
-    def _check_frame(self, length: int, kind: int, stream: int) -> None:
-        if length > self._max_frame:
-            raise LostPlace(f"a frame of {length} bytes came where {self._max_frame} are allowed")
-        if kind in _CONTROL and length > MAX_BLOCK:
-            raise LostPlace(f"a control frame is longer than {MAX_BLOCK} bytes")
-        if kind == _DATA and not stream:
-            raise LostPlace("a DATA frame came on stream 0")
-        opening = self._opening.stream_id if self._opening else None
-        if opening != (stream if kind == ContinuationFrame.type else None):  # 6.10
-            raise LostPlace("a field block was broken off, or continued without a beginning")
-
-    def _begin(self, data: bytes, pos: int, need: int) -> Iterator[_Event]:
-        """Begin the frame at `pos`, of which `need` bytes are here and will be taken."""
-        length, kind, flags, stream = _frame_header(data, pos)
-        if kind in _CONTROL:
-            yield from self._control(memoryview(data)[pos : pos + need])
-        elif kind != _DATA:
-            self._skip = length
-        else:
-            padded = need - _HEADER_SIZE
-            self._skip = data[pos + _HEADER_SIZE] if padded else 0
-            if padded and self._skip >= length:  # 6.1
-                raise LostPlace("a DATA frame is shorter than its padding")
-            self._stream, self._left = stream, length - padded - self._skip
-            self._ends = flags & _END_STREAM > 0
-
-    def _control(self, raw: memoryview) -> Iterator[_Event]:
-        frame, _length = Frame.parse_frame_header(raw[:_HEADER_SIZE])
-        frame.parse_body(raw[_HEADER_SIZE:])
-        match frame:
-            case HeadersFrame() | PushPromiseFrame():
-                self._opening = frame
-                yield from self._gathered(frame.data, "END_HEADERS" in frame.flags)
-            case ContinuationFrame():
-                yield from self._gathered(frame.data, "END_HEADERS" in frame.flags)
-            case SettingsFrame() | RstStreamFrame() | GoAwayFrame() | WindowUpdateFrame():
-                yield frame
-
-    def _gathered(self, fragment: bytes, complete: bool) -> Iterator[_Event]:
-        """Add to the field block; when it is complete, decode it, also where nobody wants it (4.3)."""
-        self._block += fragment
-        if len(self._block) > MAX_BLOCK:
-            raise LostPlace(f"a field block is longer than {MAX_BLOCK} bytes")
-        if not complete:
-            return
-        fields = [(header_text(name), header_text(value)) for name, value in self._decoded()]
-        opening, self._opening = self._opening, None
-        if isinstance(opening, HeadersFrame):
-            pseudo = {name: value for name, value in fields if name.startswith(":")}
-            headers = tuple(field for field in fields if not field[0].startswith(":"))
-            yield _Fields(opening.stream_id, pseudo, headers, "END_STREAM" in opening.flags)
-
-    def _decoded(self) -> list[tuple[bytes, bytes]]:
-        block = bytes(self._block)
-        self._block.clear()
-        return [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
-
-
-# --- frames to facts ----------------------------------------------------------------------------
 
 
 class _Windows:
@@ -384,12 +138,12 @@ class Http2Observer:
 
     def __init__(self, *, scheme: str, upgraded: bool = False) -> None:
         self._scheme = scheme
-        self._client = _Direction(PREFACE)
-        self._server = _Direction()
+        self._client = Direction(PREFACE)
+        self._server = Direction()
         self._open: dict[int, _Exchange] = {}
         self._windows = _Windows()
         self._latest = 0  # the highest stream the client has opened
-        self._served = _STREAM_MASK  # the highest stream the server will serve (6.8)
+        self._served = STREAM_MASK  # the highest stream the server will serve (6.8)
         self._goaway = ""  # what the last GOAWAY said
         self._client_closed: int | None = None
         self._closing = ""  # the reason for the ends of exchanges, once the server has closed
@@ -419,9 +173,7 @@ class Http2Observer:
             self._client_closed = self._client_closed or (None if self._closing else t)
             return []
         self._closing = self._closing or _REASON_BY_HOW.get(how, self._blamed(side))
-        remarks = self._leaving(t)
-        if how == "eof" and self._closing == "upstream-reset":  # a close is no reset: replay plays it as one
-            remarks = (*remarks, Remark(t, "truncated", "the server closed in mid-response"))
+        remarks = (*self._leaving(t), *cut_short(t, self._closing, how))
         return [pair for stream in list(self._open) for pair in self._end(t, stream, self._closing, *remarks)]
 
     def _blamed(self, side: Side) -> str:
@@ -435,8 +187,8 @@ class Http2Observer:
         self,
         at: _Read,
         data: bytes,
-        side: _Direction,
-        hear: Callable[[_Read, _Event], _Keyed],
+        side: Direction,
+        hear: Callable[[_Read, Event], _Keyed],
         body: Callable[[_Read, int], _Keyed],
     ) -> Facts:
         facts: Facts = []
@@ -463,7 +215,7 @@ class Http2Observer:
         for stream in list(self._open):
             yield from self._end(t, stream, "protocol-error")
         self._stopped = True
-        self._client, self._server = _Direction(), _Direction()  # let go of what they kept
+        self._client, self._server = Direction(), Direction()  # let go of what they kept
 
     def _end(self, t: int, stream: int, reason: str, *remarks: Remark) -> _Keyed:
         if self._open.pop(stream, None) is None:
@@ -477,11 +229,11 @@ class Http2Observer:
 
     # the client's side
 
-    def _from_client(self, at: _Read, event: _Event) -> _Keyed:
+    def _from_client(self, at: _Read, event: Event) -> _Keyed:
         match event:
-            case _Fields():
+            case Fields():
                 yield from self._request_fields(at, event)
-            case _DataEnd():
+            case DataEnd():
                 yield from self._request_end(at, event.stream)
             case RstStreamFrame():
                 yield from self._request_body(at, event.stream_id)
@@ -495,7 +247,7 @@ class Http2Observer:
             case GoAwayFrame():  # its last stream is one of the server's: no exchange ends by it
                 self._goaway = _goaway_text("client", event)
 
-    def _request_fields(self, at: _Read, fields: _Fields) -> _Keyed:
+    def _request_fields(self, at: _Read, fields: Fields) -> _Keyed:
         if fields.stream <= self._latest:  # trailers, for which there is no fact
             if fields.ends:
                 yield from self._request_end(at, fields.stream)
@@ -513,7 +265,7 @@ class Http2Observer:
         if self._closing or fields.stream > self._served:
             yield from self._unserved(at.t, fields.stream)
 
-    def _request_head(self, t: int, fields: _Fields) -> RequestHead:
+    def _request_head(self, t: int, fields: Fields) -> RequestHead:
         """Believes a request that lacks a pseudo-header, too: what the server makes of it is of interest."""
         pseudo = fields.pseudo
         authority = pseudo.get(":authority") or header_value(fields.headers, "host") or ""  # 8.3.1
@@ -546,11 +298,11 @@ class Http2Observer:
 
     # the server's side
 
-    def _from_server(self, at: _Read, event: _Event) -> _Keyed:
+    def _from_server(self, at: _Read, event: Event) -> _Keyed:
         match event:
-            case _Fields():
+            case Fields():
                 yield from self._response_fields(at, event)
-            case _DataEnd():
+            case DataEnd():
                 yield from self._response_end(at, event.stream)
             case RstStreamFrame():
                 yield from self._response_body(at, event.stream_id)
@@ -560,7 +312,7 @@ class Http2Observer:
             case GoAwayFrame():
                 yield from self._server_goes_away(at, event)
 
-    def _response_fields(self, at: _Read, fields: _Fields) -> _Keyed:
+    def _response_fields(self, at: _Read, fields: Fields) -> _Keyed:
         yield from self._response_body(at, fields.stream)
         exchange = self._open.get(fields.stream)
         if exchange is None:
@@ -570,7 +322,7 @@ class Http2Observer:
         else:
             yield from self._response_head(at, exchange, fields)
 
-    def _response_head(self, at: _Read, exchange: _Exchange, fields: _Fields) -> _Keyed:
+    def _response_head(self, at: _Read, exchange: _Exchange, fields: Fields) -> _Keyed:
         status = _status(fields.pseudo)
         if status < 100 or (status < 200 and fields.ends):  # 8.1, 8.3.2
             yield from self._malformed(at.t, fields.stream, "its head has no status, or ends a 1xx")
@@ -582,7 +334,7 @@ class Http2Observer:
             if fields.ends:
                 yield from self._end(at.t, fields.stream, "complete")
 
-    def _response_trailers(self, at: _Read, fields: _Fields) -> _Keyed:
+    def _response_trailers(self, at: _Read, fields: Fields) -> _Keyed:
         if not fields.ends:  # 8.1
             yield from self._malformed(at.t, fields.stream, "its trailers do not end it")
             return
@@ -616,7 +368,7 @@ class Http2Observer:
     def _server_goes_away(self, at: _Read, frame: GoAwayFrame) -> _Keyed:
         """Streams the server has not begun to serve will get no answer (6.8)."""
         self._goaway = _goaway_text("server", frame)
-        self._served = min(self._served, frame.last_stream_id & _STREAM_MASK)
+        self._served = min(self._served, frame.last_stream_id & STREAM_MASK)
         for stream in [stream for stream in self._open if stream > self._served]:
             yield from self._response_body(at, stream)
             yield from self._unserved(at.t, stream)
@@ -639,5 +391,5 @@ def _error_name(code: int) -> str:
 
 
 def _goaway_text(side: Side, frame: GoAwayFrame) -> str:
-    last = frame.last_stream_id & _STREAM_MASK
+    last = frame.last_stream_id & STREAM_MASK
     return f"the {side} sent GOAWAY: {_error_name(frame.error_code)}, last stream {last}"

@@ -27,7 +27,6 @@ from sse_tap.trace import Headers
 if TYPE_CHECKING:
     from sse_tap.replay.server import App
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _READ = 65536
 _STREAMS = 1000
 

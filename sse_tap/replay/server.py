@@ -18,11 +18,12 @@ from weakref import WeakSet
 from h2.exceptions import H2Error
 from h11 import ProtocolError
 
+from sse_tap.observe.frames import PREFACE
 from sse_tap.replay.clock import Clock, Drift, LoopClock, fine_loop
 from sse_tap.replay.cors import preflight, shared
 from sse_tap.replay.faults import parse_faults
 from sse_tap.replay.http1 import Http1
-from sse_tap.replay.http2 import PREFACE, Http2
+from sse_tap.replay.http2 import Http2
 from sse_tap.replay.match import Ask, Library, choose
 from sse_tap.replay.schedule import Action, Actions, Head, Pace, Piece, Stop, played, writes
 from sse_tap.replay.tls import self_signed, server_context

@@ -25,8 +25,9 @@ from sse_tap.observe.facts import (
     ResponseHead,
     ResponseTrailers,
 )
-from sse_tap.observe.http1 import MAX_HEAD, MAX_LINE, MAX_PIPELINED, Http1Observer
-from sse_tap.observe.http2 import PREFACE
+from sse_tap.observe.frames import PREFACE
+from sse_tap.observe.http1 import MAX_PIPELINED, Http1Observer
+from sse_tap.observe.messages import MAX_HEAD, MAX_LINE
 
 GET = b"GET /stream?n=1 HTTP/1.1\r\nHost: chat.test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"

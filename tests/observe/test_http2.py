@@ -36,7 +36,7 @@ from hyperframe.frame import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sse_tap.observe import http2
+from sse_tap.observe import frames, http2
 from sse_tap.observe.facts import (
     BodyChunks,
     Ended,
@@ -49,7 +49,8 @@ from sse_tap.observe.facts import (
     ResponseHead,
     ResponseTrailers,
 )
-from sse_tap.observe.http2 import PREFACE, Http2Observer
+from sse_tap.observe.frames import MAX_BLOCK, PREFACE
+from sse_tap.observe.http2 import Http2Observer
 
 GET = [(":method", "GET"), (":scheme", "https"), (":authority", "chat.test"), (":path", "/stream?n=1")]
 POST = [(":method", "POST"), *GET[1:]]
@@ -921,7 +922,7 @@ def test_a_fault_of_its_own_is_no_exception_either(monkeypatch: pytest.MonkeyPat
     def faulty(_raw: bytes) -> str:
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr(http2, "header_text", faulty)
+    monkeypatch.setattr(frames, "header_text", faulty)
     facts = observe(asked().said)
     assert facts == [(0, Remark(3, "observer-stopped", "a frame could not be read (RuntimeError)"))]
 
@@ -1129,7 +1130,7 @@ def test_a_flood_of_continuation_stops_the_observer(size: int) -> None:
     observe(script.said, observer)
     data = raw(ContinuationFrame(1, b"\x88" * size)) * (60_000 // (size + 9))
     most, after, facts = kept(observer, "server", (data for _ in range(120)))
-    assert most < 4 * http2.MAX_BLOCK
+    assert most < 4 * MAX_BLOCK
     assert after < 20_000
     assert [remark.kind for remark in pick(facts, 0, Remark)] == ["observer-stopped"]
 
@@ -1148,7 +1149,7 @@ def test_a_control_frame_that_is_too_long_is_not_waited_for() -> None:
     script.say("server", SettingsFrame(0, {SettingsFrame.MAX_FRAME_SIZE: (1 << 24) - 1}))
     observer = Http2Observer(scheme="https")
     observe(script.said, observer)
-    facts = observer.client_data(9, (http2.MAX_BLOCK + 1).to_bytes(3) + b"\x01\x04\x00\x00\x00\x01")
+    facts = observer.client_data(9, (MAX_BLOCK + 1).to_bytes(3) + b"\x01\x04\x00\x00\x00\x01")
     assert kinds(facts, 0) == ["Remark"]
 
 
