@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import secrets
 import time
@@ -17,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from mitmproxy import command, connection, ctx, exceptions, flowfilter, http, tls
+from mitmproxy import command, connection, ctx, flowfilter, http, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.hooks import UpdateHook
 from mitmproxy.net.tls import starts_like_tls_record
@@ -38,13 +37,13 @@ from sse_tap.tap.httpfacts import FlowRecord
 from sse_tap.tap.layer import WireClientTLS, WireLayer, WireReverse, WireServerTLS
 from sse_tap.tap.reads import Reads
 from sse_tap.tap.refusal import refusing
+from sse_tap.tap.settings import check, declare, parse_filter, parse_names, parse_pattern
 from sse_tap.tap.spec import TapSpec
 from sse_tap.trace import Headers, media_type
 from sse_tap.verdicts import Line, VerdictLines
 
 logger = logging.getLogger("sse_tap")
 
-FIDELITIES = ("auto", "wire", "http")
 WIRE_SCHEMES = ("http", "https", "tcp", "tls")
 IDLE_TIMEOUT = 24 * 3600
 """Seconds of silence after which a connection is given up, in place of mitmproxy's 600."""
@@ -88,60 +87,16 @@ class SSETap:
     # set-up
 
     def load(self, loader: Loader) -> None:
-        loader.add_option("sse_tap_dir", str, "recordings", "Folder for recorded traces.")
-        loader.add_option("sse_tap_names", str, "", "Names of the taps by port: 8002=origin,8443=edge.")
-        loader.add_option("sse_tap_filter", str, "", "Record only what matches this mitmproxy filter.")
-        loader.add_option(
-            "sse_tap_types",
-            Sequence[str],
-            [],
-            "Content types to record beyond text/event-stream, e.g. application/x-ndjson.",
-        )
-        loader.add_option(
-            "sse_tap_redact",
-            str,
-            "",
-            "Header, query and body field names (a regular expression) to redact beyond the usual ones.",
-        )
-        loader.add_option("sse_tap_alarm", int, 0, "Warn when a hop holds blocks for longer (ms; 0: off).")
-        loader.add_option(
-            "sse_tap_fidelity",
-            str,
-            "auto",
-            "wire: pass the bytes untouched; http: let mitmproxy read and write the messages anew.",
-            choices=FIDELITIES,
-        )
-        loader.add_option(
-            "sse_tap_inject",
-            str,
-            "",
-            "traceparent: give requests that have none this header, so that taps tell like requests apart. "
-            "The one option that adds bytes to what passes.",
-            choices=["", "traceparent"],
-        )
-        loader.add_option("sse_tap_queue", int, 64, "MiB that may wait for the recorder and for the disk.")
+        declare(loader)
 
     def configure(self, updated: set[str]) -> None:
         with refusing():
-            self._check(updated)
+            check(ctx.options, updated)
+            if "sse_tap_names" in updated:
+                self._names = parse_names(ctx.options.sse_tap_names)
+            if "sse_tap_filter" in updated:
+                self._filter = parse_filter(ctx.options.sse_tap_filter)
         self._update_recorder(updated)
-
-    def _check(self, updated: set[str]) -> None:
-        """Raise OptionsError for values that cannot be taken."""
-        options = ctx.options
-        if "sse_tap_names" in updated:
-            self._names = parse_names(options.sse_tap_names)
-        if "sse_tap_filter" in updated:
-            self._filter = _parse_filter(options.sse_tap_filter)
-        if "sse_tap_dir" in updated:
-            check_folder(Path(options.sse_tap_dir).expanduser())
-        if "sse_tap_redact" in updated:
-            _parse_pattern(options.sse_tap_redact)
-        if options.sse_tap_fidelity not in FIDELITIES:  # mitmproxy's `choices` are for its interfaces
-            raise exceptions.OptionsError(f"sse_tap_fidelity: give one of {', '.join(FIDELITIES)}")
-        for name, unit in (("sse_tap_queue", "MiB"), ("sse_tap_alarm", "ms")):
-            if name in updated and getattr(options, name) < 0:
-                raise exceptions.OptionsError(f"{name}: give a number of {unit}, 0 or more")
 
     def _update_recorder(self, updated: set[str]) -> None:
         """Options changed while running act on what begins from now on."""
@@ -176,7 +131,7 @@ class SSETap:
 
     def _start_recorder(self) -> None:
         options = ctx.options
-        extra = _parse_pattern(options.sse_tap_redact)
+        extra = parse_pattern(options.sse_tap_redact)
         self._recorder = Recorder(
             Path(options.sse_tap_dir).expanduser(),
             self._report,
@@ -499,21 +454,6 @@ def summary(*taps: Tap) -> str:
     return text + (f"; {unobserved} could not be followed to the end" if unobserved else "")
 
 
-def parse_names(text: str) -> dict[int, str]:
-    """`8002=origin,8443=edge` as a dict; OptionsError says what is wrong with it."""
-    names: dict[int, str] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        port, equals, name = part.partition("=")
-        if not equals or not port.isdigit() or not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
-            raise exceptions.OptionsError(
-                f"sse_tap_names: {part!r} is not PORT=NAME (a name has letters, digits, '.', '_', '-')"
-            )
-        names[int(port)] = name
-    if len(set(names.values())) < len(names):
-        raise exceptions.OptionsError("sse_tap_names: two taps have the same name")
-    return names
-
-
 def as_flow(request: RequestHead, response: ResponseHead) -> http.HTTPFlow:
     """A flow made of two heads, for mitmproxy's filter expressions to look at."""
     client = connection.Client(peername=("", 0), sockname=("", 0))
@@ -550,33 +490,6 @@ def _seams(extra: re.Pattern[str] | None) -> Seams:
         redact_url=lambda url: redact.redact_url(url, extra),
         redact_body=lambda body, media: redact.redact_body(body, media, extra),
     )
-
-
-def _parse_filter(text: str) -> flowfilter.TFilter | None:
-    try:
-        return flowfilter.parse(text) if text else None
-    except ValueError as error:
-        raise exceptions.OptionsError(f"sse_tap_filter: {text!r} is no mitmproxy filter: {error}") from error
-
-
-def _parse_pattern(text: str) -> re.Pattern[str] | None:
-    try:
-        return re.compile(text, re.IGNORECASE) if text else None
-    except re.error as error:
-        raise exceptions.OptionsError(
-            f"sse_tap_redact: {text!r} is no regular expression: {error}"
-        ) from error
-
-
-def check_folder(folder: Path) -> None:
-    """Fail at the start, not at the first stream, where the folder cannot be written to."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise exceptions.OptionsError(f"cannot record to {folder}: {reason}; choose another folder") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise exceptions.OptionsError(f"cannot record to {folder}: not writable; choose another folder")
 
 
 def _shows_flows() -> bool:

@@ -17,7 +17,8 @@ from mitmproxy.addons.script import ScriptLoader
 
 from sse_tap.ports import free_port
 from sse_tap.recorder import Listener, Seams
-from sse_tap.tap.addon import SSETap, check_folder
+from sse_tap.tap.addon import SSETap
+from sse_tap.tap.settings import check_folder
 from sse_tap.tap.spec import TapSpec
 
 CONNECT_TIMEOUT = 3.0

@@ -1,0 +1,111 @@
+"""The addon's options in mitmproxy: which there are, and what they may be."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mitmproxy import exceptions, flowfilter, options
+from mitmproxy.addonmanager import Loader
+
+CHOICES: dict[str, Sequence[str]] = {
+    "sse_tap_fidelity": ("auto", "wire", "http"),
+    "sse_tap_inject": ("", "traceparent"),
+}
+
+
+def declare(loader: Loader) -> None:
+    """Tell mitmproxy of the options."""
+    loader.add_option("sse_tap_dir", str, "recordings", "Folder for recorded traces.")
+    loader.add_option("sse_tap_names", str, "", "Names of the taps by port: 8002=origin,8443=edge.")
+    loader.add_option("sse_tap_filter", str, "", "Record only what matches this mitmproxy filter.")
+    loader.add_option(
+        "sse_tap_types",
+        Sequence[str],
+        [],
+        "Content types to record beyond text/event-stream, e.g. application/x-ndjson.",
+    )
+    loader.add_option(
+        "sse_tap_redact",
+        str,
+        "",
+        "Header, query and body field names (a regular expression) to redact beyond the usual ones.",
+    )
+    loader.add_option("sse_tap_alarm", int, 0, "Warn when a hop holds blocks for longer (ms; 0: off).")
+    loader.add_option(
+        "sse_tap_fidelity",
+        str,
+        "auto",
+        "wire: pass the bytes untouched; http: let mitmproxy read and write the messages anew.",
+        choices=CHOICES["sse_tap_fidelity"],
+    )
+    loader.add_option(
+        "sse_tap_inject",
+        str,
+        "",
+        "traceparent: give requests that have none this header, so that taps tell like requests apart. "
+        "The one option that adds bytes to what passes.",
+        choices=CHOICES["sse_tap_inject"],
+    )
+    loader.add_option("sse_tap_queue", int, 64, "MiB that may wait for the recorder and for the disk.")
+
+
+def check(given: options.Options, updated: set[str]) -> None:
+    """Raise OptionsError for values that cannot be taken."""
+    if "sse_tap_dir" in updated:
+        check_folder(Path(given.sse_tap_dir).expanduser())
+    if "sse_tap_redact" in updated:
+        parse_pattern(given.sse_tap_redact)
+    for name, choices in CHOICES.items():  # mitmproxy's `choices` are for its interfaces
+        if getattr(given, name) not in choices:
+            named = ", ".join(choice or "nothing" for choice in choices)
+            raise exceptions.OptionsError(f"{name}: give one of {named}")
+    for name, unit in (("sse_tap_queue", "MiB"), ("sse_tap_alarm", "ms")):
+        if name in updated and getattr(given, name) < 0:
+            raise exceptions.OptionsError(f"{name}: give a number of {unit}, 0 or more")
+
+
+def parse_names(text: str) -> dict[int, str]:
+    """`8002=origin,8443=edge` as a dict; OptionsError says what is wrong with it."""
+    names: dict[int, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        port, equals, name = part.partition("=")
+        if not equals or not port.isdigit() or not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
+            raise exceptions.OptionsError(
+                f"sse_tap_names: {part!r} is not PORT=NAME (a name has letters, digits, '.', '_', '-')"
+            )
+        names[int(port)] = name
+    if len(set(names.values())) < len(names):
+        raise exceptions.OptionsError("sse_tap_names: two taps have the same name")
+    return names
+
+
+def parse_filter(text: str) -> flowfilter.TFilter | None:
+    """A filter expression of mitmproxy's; None of no text. Raises OptionsError."""
+    try:
+        return flowfilter.parse(text) if text else None
+    except ValueError as error:
+        raise exceptions.OptionsError(f"sse_tap_filter: {text!r} is no mitmproxy filter: {error}") from error
+
+
+def parse_pattern(text: str) -> re.Pattern[str] | None:
+    """A regular expression of names; None of no text. Raises OptionsError."""
+    try:
+        return re.compile(text, re.IGNORECASE) if text else None
+    except re.error as error:
+        raise exceptions.OptionsError(
+            f"sse_tap_redact: {text!r} is no regular expression: {error}"
+        ) from error
+
+
+def check_folder(folder: Path) -> None:
+    """Fail at the start, not at the first stream, where the folder cannot be written to."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise exceptions.OptionsError(f"cannot record to {folder}: {reason}; choose another folder") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise exceptions.OptionsError(f"cannot record to {folder}: not writable; choose another folder")
