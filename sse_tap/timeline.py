@@ -43,6 +43,7 @@ from sse_tap.text import (
     width_of,
 )
 from sse_tap.timing import Kind
+from sse_tap.urls import path_of
 
 MIN_WIDTH, MAX_WIDTH = 40, 2000
 _NAME_SHARE = 5  # tap names take at most a fifth of the width
@@ -526,9 +527,3 @@ def _flow(counts: Sequence[int], noun: str) -> str:
     if len(set(counts)) == 1:
         return plural(counts[0], noun)
     return " → ".join(f"{count:,}" for count in counts) + f" {noun}s"
-
-
-def path_of(url: str) -> str:
-    """A URL without scheme and authority; as it is where it has none."""
-    _, found, rest = url.partition("://")
-    return "/" + rest.partition("/")[2] if found else url

@@ -22,6 +22,12 @@ def target_of(url: str) -> str:
     return _rooted(parts.path) + (f"?{parts.query}" if parts.query else "")
 
 
+def path_of(url: str) -> str:
+    """A URL for people, without scheme and authority; as it is where it has none."""
+    _, found, rest = url.partition("://")
+    return "/" + rest.partition("/")[2] if found else url
+
+
 def split_target(target: str) -> tuple[str, str]:
     """(path, query) of a URL or of a request target in origin form."""
     parts = split("//host" + target if target.startswith("/") else target)

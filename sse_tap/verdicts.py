@@ -28,6 +28,7 @@ from sse_tap.text import duration, plural, visible
 from sse_tap.timing import Seen, finish_of
 from sse_tap.trace import Trace
 from sse_tap.tracefile import TraceError, read_trace
+from sse_tap.urls import path_of
 
 _WAIT = 2.0  # seconds the judge waits for the writer to finish a trace
 _LATEST = 2_000_000_000  # ns after which a finished trace is judged though like ones are still open
@@ -89,12 +90,10 @@ def line_of(report: StreamReport) -> str:
     """A stream in one line: what was asked, what came, and what each hop did to it."""
     down = report.stream.seen[-1]
     trace = down.trace
-    path = (
-        (trace.request.url if trace.request else "?").partition("://")[2].partition("/")[2].partition("?")[0]
-    )
+    path = path_of(trace.request.url).partition("?")[0] if trace.request else "/"
     method = trace.request.method if trace.request else "?"
     parts = [
-        f"{method} /{path}",
+        f"{method} {path}",
         str(trace.response.status if trace.response else "?"),
         plural(len(down.blocks), "block"),
         duration(finish_of(trace)),

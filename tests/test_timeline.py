@@ -10,7 +10,7 @@ import pytest
 
 from sse_tap.lanes import Group, Scale, picture, running
 from sse_tap.text import width_of
-from sse_tap.timeline import ASCII, UNICODE, Timeline, as_svg, connect, path_of
+from sse_tap.timeline import ASCII, UNICODE, Timeline, as_svg, connect
 from tests.build import content, ns, trace
 from tests.snapshots import expected
 from tests.snapshots.pictures import (
@@ -160,9 +160,3 @@ def test_a_wide_tap_name_keeps_the_lanes_aligned() -> None:
     lines = text([picture(pair)], 80).splitlines()
     up, down = (line for line in lines[:-1] if line.endswith("┤"))
     assert width_of(up) == width_of(down)
-
-
-def test_paths_of_urls() -> None:
-    assert path_of("https://h:1/a/b?c=d") == "/a/b?c=d"
-    assert path_of("https://h") == "/"
-    assert path_of("/plain") == "/plain"

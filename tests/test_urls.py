@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sse_tap.urls import split, split_target, target_of
+from sse_tap.urls import path_of, split, split_target, target_of
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,9 @@ def test_a_target_in_origin_or_absolute_form(target: str, parts: tuple[str, str]
 
 def test_what_is_no_url_has_no_parts() -> None:
     assert not any(split("http://[::1"))
+
+
+def test_paths_of_urls() -> None:
+    assert path_of("https://h:1/a/b?c=d") == "/a/b?c=d"
+    assert path_of("https://h") == "/"
+    assert path_of("/plain") == "/plain"

@@ -17,10 +17,11 @@ from sse_tap.correlate import Stream, streams_of
 from sse_tap.hops import Verdict
 from sse_tap.report import judge_hop
 from sse_tap.text import ascii_only, clock_time, duration, glimpse, shorten_middle, visible
-from sse_tap.timeline import END_WORDS, path_of
+from sse_tap.timeline import END_WORDS
 from sse_tap.timing import Seen, Summary, finish_of, start_of, summary
 from sse_tap.trace import Trace
 from sse_tap.tracefile import TraceError, find_traces, named_as_traces, read_trace
+from sse_tap.urls import path_of
 
 WIDE = 110  # columns from which the date is shown too
 
