@@ -16,6 +16,11 @@ def split(url: str) -> SplitResult:
         return SplitResult("", "", "", "", "")
 
 
+def in_brackets(host: str) -> str:
+    """A host as URLs and addresses have it: IPv6 in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
 def target_of(url: str) -> str:
     """The request target in origin form: path and query, "/" where the URL has none."""
     parts = split(url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sse_tap.urls import path_of, split, split_target, target_of
+from sse_tap.urls import in_brackets, path_of, split, split_target, target_of
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,11 @@ def test_paths_of_urls() -> None:
     assert path_of("https://h:1/a/b?c=d") == "/a/b?c=d"
     assert path_of("https://h") == "/"
     assert path_of("/plain") == "/plain"
+
+
+def test_an_ipv6_address_stands_in_brackets() -> None:
+    assert [in_brackets(host) for host in ("::1", "127.0.0.1", "localhost")] == [
+        "[::1]",
+        "127.0.0.1",
+        "localhost",
+    ]

@@ -30,7 +30,7 @@ from sse_tap.replay.tls import self_signed, server_context
 from sse_tap.text import visible
 from sse_tap.trace import Headers, Trace
 from sse_tap.tracefile import find_traces, read_trace
-from sse_tap.urls import target_of
+from sse_tap.urls import in_brackets, target_of
 
 FAULTS_HEADER = "sse-tap-faults"
 _GRACE_S = 2.0
@@ -255,8 +255,7 @@ class Replay:
     @property
     def base_url(self) -> str:
         """Scheme, host and port, without a slash at the end."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{in_brackets(self.host)}:{self.port}"
 
     @property
     def url(self) -> str:

@@ -20,6 +20,7 @@ from sse_tap.recorder import Listener, Seams
 from sse_tap.tap.addon import SSETap
 from sse_tap.tap.settings import check_folder
 from sse_tap.tap.spec import TapSpec
+from sse_tap.urls import in_brackets
 
 CONNECT_TIMEOUT = 3.0
 """Seconds for an upstream to accept the connection that tells at the start whether it is there."""
@@ -236,5 +237,5 @@ class _Ready:
         names = {spec.mode: spec.name for spec in self._job.taps}
         for server in ctx.master.addons.get("proxyserver").servers:
             host, port = server.listen_addrs[0][:2]
-            where[names[server.mode.full_spec]] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            where[names[server.mode.full_spec]] = f"{in_brackets(host)}:{port}"
         self._job.ready(where)

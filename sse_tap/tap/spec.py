@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from sse_tap.urls import in_brackets
+
 SCHEMES = {"http": 80, "https": 443, "tcp": None, "tls": None}
 
 _SPEC = re.compile(
@@ -33,14 +35,12 @@ class TapSpec:
     @property
     def mode(self) -> str:
         """The mitmproxy mode that runs this tap."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"reverse:{self.url}@{host}:{self.port}"
+        return f"reverse:{self.url}@{self.listen}"
 
     @property
     def listen(self) -> str:
-        """Where clients are to go, with the scheme they would use there."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        """HOST:PORT to listen on."""
+        return f"{in_brackets(self.host)}:{self.port}"
 
 
 def parse_tap(text: str) -> TapSpec:
@@ -71,8 +71,7 @@ def _upstream(text: str, url: str) -> str:
         raise ValueError(f"{text!r}: leave the path out of the URL; the tap passes every path on as it comes")
     if port is None and SCHEMES[parts.scheme] is None:
         raise ValueError(f"{text!r}: the URL must have a port, as {parts.scheme} has no usual one")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}:{port or SCHEMES[parts.scheme]}"
+    return f"{parts.scheme}://{in_brackets(parts.hostname)}:{port or SCHEMES[parts.scheme]}"
 
 
 def check_taps(specs: list[TapSpec]) -> None:
