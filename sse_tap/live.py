@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 from sse_tap.decoding import Decoder
 from sse_tap.exchange import Exchange
-from sse_tap.ndjson import LineParser
+from sse_tap.ndjson import NDJSON_TYPES, LineParser
 from sse_tap.observe.facts import BodyChunks, Ended, Fact, RequestHead, ResponseHead
 from sse_tap.sse import SSEParser
-from sse_tap.text import duration, visible
-from sse_tap.trace import header_value
+from sse_tap.text import duration, plural, visible
+from sse_tap.trace import header_value, media_type
 
 _PREFIX = 4096  # decoded bytes kept of each stream, to tell identical requests apart
 _MAX_FLOWS = 10_000
@@ -104,9 +104,9 @@ class HoldAlarm:
         if flow.exchange.path is None:
             del self._flows[flow.exchange.number]  # no stream
             return
-        kind = (header_value(fact.headers, "content-type") or "").lower()
+        kind = media_type(header_value(fact.headers, "content-type"))
         flow.decoder = Decoder(header_value(fact.headers, "content-encoding") or "")
-        flow.parser = SSEParser() if kind.startswith("text/event-stream") else LineParser()
+        flow.parser = LineParser() if kind in NDJSON_TYPES else SSEParser()
 
     def _grow(self, flow: _Flow, fact: BodyChunks) -> None:
         if flow.decoder is None or flow.parser is None:
@@ -136,7 +136,7 @@ class HoldAlarm:
             if t - since > self._limit:
                 count = len(flow.waiting)
                 flow.alarm = (hop, end, since, count)
-                held = f"{count} block{'s' * (count != 1)}, the oldest for {duration(t - since)}"
+                held = f"{plural(count, 'block')}, the oldest for {duration(t - since)}"
                 self._say(f"{hop} is holding {held} — {_name(flow)}")
 
     def _release(self, flow: _Flow, arrived: int, t: int, over: bool) -> None:
@@ -147,8 +147,7 @@ class HoldAlarm:
             self._say(f"{hop} let go after {duration(t - since)} — {_name(flow)}")
         elif over:
             flow.alarm = None
-            count = len(flow.waiting)
-            self._say(f"{hop} never let go of {count} block{'s' * (count != 1)} — {_name(flow)}")
+            self._say(f"{hop} never let go of {plural(len(flow.waiting), 'block')} — {_name(flow)}")
 
     def _forget(self, groups: Iterable[list[_Flow]]) -> None:
         """Streams that are over at every tap, and whose release was told, are done with."""

@@ -8,6 +8,21 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+NDJSON_TYPES = frozenset(
+    {
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "application/x-jsonl",
+        "application/json-lines",
+        "application/jsonlines",
+        "application/x-jsonlines",
+        "application/x-json-stream",
+        "application/stream+json",
+    }
+)
+"""The media types that servers give to NDJSON, in lower case."""
+
 MAX_LINE = 4 * 1024 * 1024
 _BOM = "\ufeff"
 

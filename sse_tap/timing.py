@@ -23,23 +23,9 @@ from typing import overload
 
 from sse_tap.content import is_done, text_of
 from sse_tap.decoding import Decoder
-from sse_tap.ndjson import Line
+from sse_tap.ndjson import NDJSON_TYPES, Line
 from sse_tap.sse import Block, Event, SSEParser
 from sse_tap.trace import MS, Trace
-
-NDJSON_TYPES = frozenset(
-    {
-        "application/x-ndjson",
-        "application/ndjson",
-        "application/jsonl",
-        "application/x-jsonl",
-        "application/json-lines",
-        "application/jsonlines",
-        "application/x-jsonlines",
-        "application/x-json-stream",
-        "application/stream+json",
-    }
-)
 
 
 class Kind(IntEnum):

@@ -89,6 +89,18 @@ def test_a_hop_that_holds_is_told_once_and_once_again_when_it_lets_go(stage: Sta
     assert stage.said[1:] == ["origin→edge let go after 1.2 s — POST /chat/stream"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "blocks"), [("text/plain", "1 block"), ("application/x-ndjson; charset=utf-8", "2 blocks")]
+)
+def test_blocks_are_lines_where_the_media_type_says_so(stage: Stage, kind: str, blocks: str) -> None:
+    stage.request("edge", 0)
+    origin = stage.request("origin", 1)
+    stage.respond(origin, 5, (("content-type", kind),))
+    stage.event(origin, 100, b"data: a\ndata: b\n\n")
+    stage.tick(800)
+    assert stage.said == [f"origin→edge is holding {blocks}, the oldest for 700 ms — POST /chat/stream"]
+
+
 def test_blocks_that_pass_in_time_are_no_alarm(stage: Stage) -> None:
     edge, origin = pair(stage)
     stage.respond(edge, 6)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sse_tap import __version__
+from sse_tap.ndjson import NDJSON_TYPES
 from sse_tap.redact import redact_body, redact_headers, redact_url
 from sse_tap.trace import (
     Chunks,
@@ -23,9 +24,7 @@ from sse_tap.trace import (
     media_type,
 )
 
-STREAM_TYPES = frozenset(
-    {"text/event-stream", "application/x-ndjson", "application/jsonl", "application/ndjson"}
-)
+STREAM_TYPES = NDJSON_TYPES | {"text/event-stream"}
 MAX_T = 1 << 62  # ns; what a stranger's numbers are held to
 
 VERSIONS = {

@@ -39,6 +39,7 @@ from sse_tap.tap.reads import Reads
 from sse_tap.tap.refusal import refusing
 from sse_tap.tap.settings import check, declare, parse_filter, parse_names, parse_pattern
 from sse_tap.tap.spec import TapSpec
+from sse_tap.text import plural
 from sse_tap.trace import Headers, media_type
 from sse_tap.verdicts import Line, VerdictLines
 
@@ -448,7 +449,7 @@ def summary(*taps: Tap) -> str:
     streams, chunks = sum(tap.streams for tap in taps), sum(tap.chunks for tap in taps)
     recorded, unobserved = sum(tap.recorded for tap in taps), sum(tap.unobserved for tap in taps)
     text = (
-        f"sse-tap: {taps[0].name}: {streams} stream{'s' * (streams != 1)}, {chunks} chunks seen, "
+        f"sse-tap: {taps[0].name}: {plural(streams, 'stream')}, {chunks} chunks seen, "
         f"{recorded} recorded, {chunks - recorded} lost"
     )
     return text + (f"; {unobserved} could not be followed to the end" if unobserved else "")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from sse_tap.importing import CannotImport, Found, later, streams, trace_of, version_of
+from sse_tap.ndjson import NDJSON_TYPES
 
 FOUND = Found(
     started=datetime(2026, 11, 22, 14, 40, tzinfo=timezone(timedelta(hours=1))),
@@ -50,6 +51,11 @@ def test_the_same_exchange_has_the_same_id() -> None:
 
 def test_an_unknown_end_is_no_end() -> None:
     assert trace_of(replace(FOUND, end=None), "a", "har").end is None
+
+
+def test_whatever_is_read_as_ndjson_is_a_stream() -> None:
+    lines = [replace(FOUND, headers=(("content-type", kind),)) for kind in sorted(NDJSON_TYPES)]
+    assert streams(lines) == lines
 
 
 def test_what_is_no_stream_is_left_out() -> None:
