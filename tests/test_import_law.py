@@ -51,7 +51,7 @@ DOES_IO = frozenset(
 )
 # What people and other programs see of traces has no place in mitmproxy's process while it records.
 SHOWING = frozenset(
-    {"cli", "demo", "exporting", "importing", "lanes", "play", "probe", "replay", "svg", "timeline"}
+    {"cli", "demo", "exporting", "glyphs", "importing", "lanes", "play", "probe", "replay", "svg", "timeline"}
 )
 MAY_IMPORT_RICH = ("cli", "demo", "play", "timeline")
 

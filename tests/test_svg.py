@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from sse_tap.glyphs import UNICODE
 from sse_tap.svg import COLOURS, DIM, GROUND, POLYGONS, SHAPES, Run, page, svg
-from sse_tap.timeline import UNICODE
 
 SVG = "{http://www.w3.org/2000/svg}"
 

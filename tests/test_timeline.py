@@ -8,9 +8,10 @@ from unicodedata import category
 
 import pytest
 
+from sse_tap.glyphs import ASCII, UNICODE
 from sse_tap.lanes import Group, Scale, picture, running
 from sse_tap.text import width_of
-from sse_tap.timeline import ASCII, UNICODE, Timeline, as_svg, connect
+from sse_tap.timeline import Timeline, as_svg, connect
 from tests.build import content, ns, trace
 from tests.snapshots import expected
 from tests.snapshots.pictures import (
