@@ -197,9 +197,14 @@ def request_body(headers: Headers) -> Body:
     return SizedBody(int(length.split(",")[0])) if length else NoBody()
 
 
+def bodiless(method: str, status: int) -> bool:
+    """Whether a final response has no body whatever its headers say (RFC 9112, 6.3 rule 1)."""
+    return method == "HEAD" or status in (204, 304)
+
+
 def response_body(method: str, status: int, headers: Headers) -> Body:
     """The framing of a final response (RFC 9112, 6.3 rules 1 to 8)."""
-    if method == "HEAD" or status in (204, 304):
+    if bodiless(method, status):
         return NoBody()
     if _is_chunked(headers):
         return ChunkedBody()

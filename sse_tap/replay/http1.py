@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import h11
 
+from sse_tap.observe.messages import bodiless
 from sse_tap.redact import REDACTED
 from sse_tap.replay.match import Ask
-from sse_tap.replay.schedule import Action, Head, Piece, Stop, Tail, bodiless
+from sse_tap.replay.schedule import Action, Head, Piece, Stop, Tail
 from sse_tap.trace import Headers
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from itertools import chain, count, groupby
 from typing import Literal
 
 from sse_tap.decoding import Decoder
+from sse_tap.observe.messages import bodiless
 from sse_tap.sse import Event, SSEParser
 from sse_tap.trace import MS, Headers, Trace, header_value
 
@@ -116,11 +117,6 @@ def _true_length(trace: Trace, count: int) -> Headers:
     else:
         true = length == sent if how_it_ended(trace) == "complete" else length >= sent
     return trace.response.headers if true else without(trace.response.headers, "content-length")
-
-
-def bodiless(method: str, status: int) -> bool:
-    """Whether a response has no body whatever its headers say (RFC 9112, 6.3, rule 1)."""
-    return method == "HEAD" or status in (204, 304)
 
 
 def _until_close(trace: Trace) -> bool:
