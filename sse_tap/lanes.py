@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from itertools import pairwise
 
+from sse_tap.clocks import shares_clock
 from sse_tap.text import duration
 from sse_tap.timing import Blocks, Kind, blocks_of, body_problems, finish_of, start_of
 from sse_tap.trace import Lag, Lost, Trace
@@ -150,8 +151,7 @@ def running(shown: Picture, now: int) -> Picture:
 
 def shared_clock(traces: Sequence[Trace]) -> bool:
     """Whether the traces' times are readings of one clock: the same boot of one machine."""
-    clocks = {(trace.header.clock.name, trace.header.clock.boot_id) for trace in traces}
-    return len(clocks) == 1 and (len(traces) == 1 or bool(traces[0].header.clock.boot_id))
+    return all(shares_clock(traces[0], trace) for trace in traces)
 
 
 def clock_offsets(traces: Sequence[Trace]) -> list[int]:
