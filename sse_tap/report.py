@@ -14,17 +14,14 @@ from sse_tap.causes import Cause, Clues, cause_of, clues_of
 from sse_tap.correlate import Progress, Stream, streams_of
 from sse_tap.findings import SUSPECTED, Finding, findings_of
 from sse_tap.holds import MIN_HOLD
+from sse_tap.hopfindings import findings_between
 from sse_tap.hops import Hop, Verdict, judge, judge_text
 from sse_tap.likeness import Match
-from sse_tap.signature import Shape, ms, shape_of
-from sse_tap.text import duration, plural
+from sse_tap.signature import Shape, shape_of
 from sse_tap.timing import DATA_KINDS, Kind, Seen, finish_of, first_ms, reads_of, silence_of, start_of
-from sse_tap.trace import MS, End, Trace
+from sse_tap.trace import MS
 
 VERSION = 1
-HEADERS_HELD = 50 * MS  # headers that wait longer than this for the first block are worth a word
-QUIET = 5_000 * MS  # a silence that long is one that keepalives are for
-ABORT_LATE = 1_000 * MS  # an abort that takes this long lets the server work for nobody
 MOST_OTHERS = 3  # pairings tried before an ambiguous hop is judged
 
 
@@ -118,7 +115,9 @@ def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
                 told.add((finding.kind, finding.text))
                 yield replace(finding, at_ms=finding.at_ms + shift)
     for up, judged in enumerate(hops):
-        yield from _hop_findings(stream, up, judged)
+        yield from findings_between(
+            judged.hop, judged.shape, judged.clues, stream.offsets[up], stream.offsets[up + 1]
+        )
     if stream.reason:
         kind = "ambiguous" if stream.ambiguous else "side-by-side" if stream.matches else "attempt"
         yield Finding(kind, "warning" if stream.ambiguous else "info", 0.0, stream.reason)
@@ -127,119 +126,6 @@ def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
 def _passed_on(hop: Hop) -> bool:
     """Whether both taps of a hop saw the same body."""
     return hop.kind == "bytes" and hop.measured.alignment.relation == Relation.SAME
-
-
-def _hop_findings(stream: Stream, up: int, judged: Judged) -> Iterator[Finding]:
-    """What a hop did that is no verdict: headers and ends that wait, comments that were late or lost."""
-    hop, down = judged.hop, stream.traces[up + 1]
-    name, offset = f"{hop.upstream}→{hop.downstream}", stream.offsets[up + 1]
-    withheld = headers_withheld(hop)
-    if withheld is not None:
-        told = judged.shape.signature == "whole-response"  # the verdict's cause is theirs too
-        cause = None if told else cause_of("", "headers-withheld", judged.clues)
-        until = "the first byte of the body" if down.response else "nobody waited for them any longer"
-        text = f"{name} kept the response headers back for {ms(withheld)}, until {until}"
-        text += f": {cause.cause}. Remedy: {cause.remedy}" if cause else ""
-        t = down.response.t if down.response else finish_of(down)
-        yield Finding("headers-withheld", "warning", (t + offset) / MS, text, down.tap, name)
-    for kind, count, what in (
-        ("comments-lost", hop.comments_lost, "never came out of"),
-        ("comments-merged", hop.comments_merged, "came merged with other blocks out of"),
-        ("comments-late", hop.comments_late, "came late out of"),
-    ):
-        if count and hop.verdict not in (Verdict.CLEAN, Verdict.INCONCLUSIVE):
-            at = (start_of(down) + offset) / MS
-            yield Finding(kind, "warning", at, f"{plural(count, 'comment')} {what} {name}", down.tap, name)
-    if hop.kind == "text":
-        yield from _swallowed(stream, up, name)
-    yield from _ends(stream, up, name)
-    yield from _abort(stream, up, name)
-
-
-def headers_withheld(hop: Hop) -> int | None:
-    """How long (ns) a hop kept the response headers back until it had body to send; None where it did not."""
-    up, down, m = hop.measured.up.trace, hop.measured.down.trace, hop.measured
-    if up.response is None or hop.kind != "bytes":
-        return None
-    if down.response is None:
-        return _never_sent(up.response.t + m.clock.ns, up, down)
-    if not len(down.chunks):
-        return None
-    held = down.response.t - up.response.t - m.clock.ns - m.baseline
-    with_body = down.chunks.times[0] - down.response.t <= 5 * MS
-    waited = bool(len(up.chunks)) and up.chunks.times[0] - up.response.t >= HEADERS_HELD
-    return held if with_body and waited and held >= HEADERS_HELD else None
-
-
-def _never_sent(left: int, up: Trace, down: Trace) -> int | None:
-    """How long (ns) headers that left the upstream tap at `left` were waited for, where no body came."""
-    gone = down.end is not None and down.end.reason in ("client-aborted", "upstream-timeout")
-    held = finish_of(down) - left
-    return held if gone and not len(up.chunks) and held >= HEADERS_HELD else None
-
-
-def _ends(stream: Stream, up: int, name: str) -> Iterator[Finding]:
-    """A clean end that came out as a broken one, and an end that waited."""
-    before, after = stream.traces[up].end, stream.traces[up + 1].end
-    if before is None or after is None or before.reason != "complete":
-        return
-    t = after.t + stream.offsets[up + 1]
-    if after.reason in ("upstream-reset", "protocol-error"):
-        text = f"the stream ended well before {name} and was broken off after it"
-        yield Finding("end-broken", "warning", t / MS, text, stream.traces[up + 1].tap, name)
-    late = t - before.t - stream.offsets[up]
-    last = stream.traces[up + 1].chunks.times
-    waited = after.t - last[-1] if last else 0
-    if after.reason == "complete" and min(late, waited) >= 1000 * MS:
-        text = f"{name} kept the end of the stream back for {ms(min(late, waited))} after its last byte"
-        yield Finding("end-withheld", "info", t / MS, text, stream.traces[up + 1].tap, name)
-
-
-def _swallowed(stream: Stream, up: int, name: str) -> Iterator[Finding]:
-    """Comments that a hop which writes its own stream kept to itself: worst in a silence of its own."""
-    above, below = stream.seen[up], stream.seen[up + 1]
-    passed = {below.blocks.raw(i).strip() for i in _comments(below)}
-    lost = [i for i in _comments(above) if above.blocks.raw(i).strip() not in passed]
-    if not lost:
-        return
-    length, since = silence_of(below.trace)
-    since += stream.offsets[up + 1]
-    times = [above.blocks.times[i] + stream.offsets[up] for i in lost]
-    inside = sum(since < t < since + length for t in times)
-    text = f"{name} passed on none of {stream.traces[up].tap}'s {plural(len(lost), 'comment')}"
-    long = inside and length >= QUIET
-    if long:
-        text += f": silent for {duration(length)} while {inside} of them came in"
-    severity = "warning" if long else "info"
-    yield Finding("comments-swallowed", severity, times[0] / MS, text, below.trace.tap, name)
-
-
-def _comments(seen: Seen) -> list[int]:
-    return [i for i, kind in enumerate(seen.blocks.shapes) if kind == Kind.COMMENT]
-
-
-def _abort(stream: Stream, up: int, name: str) -> Iterator[Finding]:
-    """Whether a client's abort got through a hop to the tap before it, and how fast."""
-    above, below = stream.traces[up].end, stream.traces[up + 1].end
-    if above is None or below is None or below.reason != "client-aborted":
-        return
-    left = _closed(below) + stream.offsets[up + 1]
-    reached = above.reason == "client-aborted"
-    took = max((_closed(above) if reached else above.t) + stream.offsets[up] - left, 0)
-    tap = stream.traces[up].tap
-    if reached:
-        kind, severity = ("abort-late", "warning") if took >= ABORT_LATE else ("abort-passed", "info")
-        text = f"{name} passed the client's abort on after {duration(took)}"
-    elif took >= ABORT_LATE:
-        kind, severity = "abort-lost", "warning"
-        text = f"{name} did not pass the client's abort on: {tap} streamed for another {duration(took)}"
-    else:  # the stream ended by itself meanwhile
-        return
-    yield Finding(kind, severity, left / MS, text, tap, name)
-
-
-def _closed(end: End) -> int:
-    return end.t if end.client_closed_t is None else end.client_closed_t
 
 
 # --- as JSON --------------------------------------------------------------------------------------------
