@@ -142,7 +142,7 @@ class Sick:
 
 def in_site(hop: HopSpec, cause: Cause) -> HopSpec:
     """A Caddyfile's site in the place of the sick one."""
-    inner = re.fullmatch(r"localhost:8443 \{\n(.*)\n\}\n", cause.snippet, re.DOTALL)
+    inner = re.fullmatch(r"localhost \{\n(.*)\n\}\n", cause.snippet, re.DOTALL)
     assert inner
     lines = inner[1].strip().replace("127.0.0.1:8001", "$upstream").replace("/chat/stream", "/*")
     return replace(hop, lines=lines)
