@@ -20,7 +20,7 @@ import sse_tap
 from sse_tap.demo.client import blocks
 from sse_tap.demo.origin import Origin
 from sse_tap.demo.process import Child
-from sse_tap.ports import free_port
+from sse_tap.util.ports import free_port
 
 BIN = Path(sys.executable).parent
 

@@ -17,8 +17,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from sse_tap.trace import Clock, End, Header, Record, Request, Response
-from sse_tap.tracefile import encode, encode_chunks
+from sse_tap.trace.file import encode, encode_chunks
+from sse_tap.trace.records import Clock, End, Header, Record, Request, Response
 
 MS = 1_000_000
 SSE = (("content-type", "text/event-stream"),)

@@ -1,4 +1,4 @@
-"""Events a second: `sse_tap.sse.SSEParser` beside the parsers that clients use, on the same bytes.
+"""Events a second: `sse_tap.blocks.sse.SSEParser` beside the parsers that clients use, on the same bytes.
 
     python benchmarks/parser.py [--events N] [--no-node]
 
@@ -26,7 +26,7 @@ from pathlib import Path
 import sseclient
 from httpx_sse import EventSource
 
-from sse_tap.sse import SSEParser
+from sse_tap.blocks.sse import SSEParser
 
 ROUNDS = 7
 READ = 64 * 1024

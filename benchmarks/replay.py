@@ -23,16 +23,16 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sse_tap.blocks.sse import Event, SSEParser
 from sse_tap.observe import How, Side
 from sse_tap.observe.facts import BodyChunks
 from sse_tap.observe.frames import PREFACE
 from sse_tap.observe.http1 import Http1Observer
 from sse_tap.observe.http2 import Http2Observer
-from sse_tap.ports import free_port
 from sse_tap.replay import Replay
 from sse_tap.replay.client import Outgoing, exchange
-from sse_tap.sse import Event, SSEParser
-from sse_tap.trace import Chunks, Clock, End, Header, Request, Response, Trace
+from sse_tap.trace.records import Chunks, Clock, End, Header, Request, Response, Trace
+from sse_tap.util.ports import free_port
 
 MS = 1_000_000
 ROUND_TRIPS = (

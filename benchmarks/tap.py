@@ -27,9 +27,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from sse_tap.ports import free_port
-from sse_tap.trace import Trace
-from sse_tap.tracefile import find_traces, read_trace
+from sse_tap.trace.file import find_traces, read_trace
+from sse_tap.trace.records import Trace
+from sse_tap.util.ports import free_port
 
 EVENT_BYTES = 100
 RATE = 200

@@ -26,8 +26,8 @@ from typing import Any
 import pytest
 
 from sse_tap.replay import Replay
-from sse_tap.trace import Trace
-from sse_tap.tracefile import TraceError, find_traces, read_trace
+from sse_tap.trace.file import TraceError, find_traces, read_trace
+from sse_tap.trace.records import Trace
 
 _LISTENS = re.compile(r"^\S+ +(https?://\S+) → ")
 

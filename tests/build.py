@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sse_tap.trace import (
+from sse_tap.trace.file import encode, file_name
+from sse_tap.trace.records import (
     Chunk,
     Chunks,
     Clock,
@@ -24,7 +25,6 @@ from sse_tap.trace import (
     Trace,
     Trailers,
 )
-from sse_tap.tracefile import encode, file_name
 
 MS = 1_000_000
 BOOT = "11111111-2222-3333-4444-555555555555"

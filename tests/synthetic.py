@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from sse_tap.trace import (
+from sse_tap.trace.records import (
     Chunk,
     Chunks,
     Clock,

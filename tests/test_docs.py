@@ -23,10 +23,10 @@ from ruamel.yaml import YAML
 
 from sse_tap import __version__
 from sse_tap.cli import main
-from sse_tap.hops import Verdict
 from sse_tap.replay.faults import FAULTS
 from sse_tap.tap.addon import SSETap
 from sse_tap.tap.replay_addon import SSEReplay
+from sse_tap.verdict.judge import Verdict
 
 pytest_plugins = ["pytester"]
 

@@ -13,35 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from sse_tap import decoding
+from sse_tap.blocks import decoding
+from tests.law import DESIGN, flow_picture, law
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "sse_tap"
 SOURCES = sorted((ROOT / "sse_tap").rglob("*.py"))
 SOURCE_OF = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCES
 }
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
-# Every part that is not named here takes bytes and gives values: what it computes must not depend on a
-# clock, a file or a socket.
-NOT_CORE = frozenset(
-    {
-        *("_startup", "__init__", "__main__", "cli", "demo", "exchange", "exporting", "importing", "live"),
-        *(
-            "play",
-            "ports",
-            "probe",
-            "pytest_plugin",
-            "recorder",
-            "replay",
-            "tap",
-            "timeline",
-            "tracefile",
-            "verdicts",
-        ),
-        "writer",
-    }
-)
 DOES_IO = frozenset(
     {
         *("asyncio", "concurrent", "http", "logging", "multiprocessing", "os", "pathlib", "queue", "random"),
@@ -50,16 +32,16 @@ DOES_IO = frozenset(
     }
 )
 # What people and other programs see of traces has no place in mitmproxy's process while it records.
-SHOWING = frozenset(
-    {"cli", "demo", "exporting", "glyphs", "importing", "lanes", "play", "probe", "replay", "svg", "timeline"}
-)
-MAY_IMPORT_RICH = ("cli", "demo", "play", "timeline")
+SHOWING = frozenset({"cli", "demo", "exporting", "importing", "picture", "replay"})
 
 # Sources without a test file of their own, and why.
 WITHOUT_TEST = {
     "__init__.py": "holds the version and nothing else",
     "observe/facts.py": "plain records",
     "observe/__init__.py": "names what the observers offer, who are tested",
+    "recording/desk.py": "what the recorder and its exchanges share, who are tested",
+    "replay/app.py": "what the server's connections share, tested through the server",
+    "sse.py": "a re-export",
     "tap/script.py": "loaded by mitmproxy in test_startup",
     "__main__.py": "one line",
 }
@@ -78,12 +60,18 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def part_of(path: Path) -> str:
-    """The part of the house a source stands in: its folder or file below sse_tap, without .py."""
+def wing_of(path: Path) -> str:
+    """The wing a source stands in: its folder or file below sse_tap, without .py."""
     return path.relative_to(ROOT / "sse_tap").parts[0].removesuffix(".py")
 
 
-CORE = [path for path in SOURCES if part_of(path) not in NOT_CORE]
+def core() -> list[Path]:
+    """The sources whose values must not depend on a clock, a file or a socket."""
+    return [path for path in SOURCES if _is_core(path)]
+
+
+def _is_core(path: Path) -> bool:
+    return path != PACKAGE / "__init__.py" and not law()[wing_of(path)].does_io & {"all", path.stem}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -113,8 +101,8 @@ def top_levels(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in imports(path)}
 
 
-def own_parts(path: Path) -> set[str]:
-    """The parts of the house that a source imports."""
+def own_wings(path: Path) -> set[str]:
+    """The wings that a source imports."""
     names = (name.split(".") for name in imports(path))
     return {
         name[1] for name in names if name[0] == "sse_tap" and len(name) > 1 and not name[1].startswith("__")
@@ -163,9 +151,11 @@ def users_of(package: str) -> list[Path]:
 
 
 def test_the_walk_sees_the_sources() -> None:
-    assert {part_of(path) for path in SOURCES} >= {"sse", "tap", "trace", "cli"}
-    assert "mitmproxy" not in top_levels(ROOT / "sse_tap" / "sse.py")
-    assert {"re", "unicodedata"} <= top_levels(ROOT / "sse_tap" / "text.py")
+    assert {wing_of(path) for path in SOURCES} >= {"sse", "tap", "trace", "cli"}
+    assert "mitmproxy" not in top_levels(PACKAGE / "sse.py")
+    assert {"re", "unicodedata"} <= top_levels(PACKAGE / "util" / "text.py")
+    assert {path.name for path in core()} >= {"judge.py", "redact.py", "text.py"}
+    assert not {path.name for path in core()} & {"file.py", "ports.py", "recorder.py"}
 
 
 @pytest.mark.parametrize(
@@ -173,22 +163,22 @@ def test_the_walk_sees_the_sources() -> None:
     [
         ("mitmproxy", ("tap",)),
         ("click", ("cli",)),
-        ("rich", MAY_IMPORT_RICH),
+        ("rich", ("cli", "demo", "picture")),
         ("pytest", ("pytest_plugin",)),
     ],
 )
 def test_a_package_is_imported_only_where_it_belongs(package: str, allowed: tuple[str, ...]) -> None:
-    assert [relative(path) for path in users_of(package) if part_of(path) not in allowed] == []
+    assert [relative(path) for path in users_of(package) if wing_of(path) not in allowed] == []
 
 
 def test_the_core_does_no_input_or_output_and_has_no_clock() -> None:
-    assert offenders(CORE, DOES_IO) == []
+    assert offenders(core(), DOES_IO) == []
 
 
 def test_the_core_neither_prints_nor_opens() -> None:
     calls = [
         f"{relative(path)}:{node.lineno}"
-        for path in CORE
+        for path in core()
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
@@ -197,9 +187,39 @@ def test_the_core_neither_prints_nor_opens() -> None:
     assert calls == []
 
 
-def test_the_core_knows_only_the_core() -> None:
-    outside = {f"{relative(path)}: {part}" for path in CORE for part in own_parts(path) & NOT_CORE}
-    assert outside == set()
+def test_every_wing_uses_what_the_table_says_and_nothing_else() -> None:
+    found = {wing: set[str]() for wing in law()}
+    for path in SOURCES:
+        if path != PACKAGE / "__init__.py":
+            found[wing_of(path)] |= own_wings(path) - {wing_of(path)}
+    assert found == {wing: set(row.uses) for wing, row in law().items()}
+
+
+def test_no_two_modules_import_each_other_however_far_around() -> None:
+    def reached(start: Path) -> set[Path]:
+        waiting, found = [start], set[Path]()
+        while waiting:
+            for name in imports(waiting.pop()):
+                if (path := SOURCE_OF.get(name)) and path not in found:
+                    found.add(path)
+                    waiting.append(path)
+        return found
+
+    inits = {path for path in SOURCES if path.name == "__init__.py"}  # run before what is below them
+    circles = [relative(path) for path in SOURCES if path not in inits and path in reached(path)]
+    assert circles == []
+
+
+def test_what_does_no_io_uses_only_what_does_none() -> None:
+    calm = {path for path in core() if path.name != "__init__.py"}  # which may be a face of all below it
+    uses = {f"{relative(path)}: {name}" for path in calm for name in imports(path) if name in SOURCE_OF}
+    doing = {path for path in SOURCES if not _is_core(path) and path.name != "__init__.py"}
+    assert {use for use in uses if SOURCE_OF[use.partition(": ")[2]] in doing} == set()
+
+
+def test_the_picture_is_drawn_from_the_table() -> None:
+    """Beside the table; `python -m tests.snapshots` draws it anew."""
+    assert flow_picture({wing: row.uses for wing, row in law().items()}) in DESIGN.read_text("utf-8")
 
 
 def test_recording_needs_nothing_beyond_what_mitmproxy_brings() -> None:
@@ -225,13 +245,14 @@ def test_a_module_is_imported_by_a_name_that_is_computed_only_where_it_is_known(
         and _calls(node, "import_module", "__import__")
         and not isinstance(node.args[0], ast.Constant)
     }
-    assert computed == {"sse_tap/cli/__init__.py", "sse_tap/decoding.py"}
+    assert computed == {"sse_tap/cli/__init__.py", "sse_tap/blocks/decoding.py"}
 
 
 def test_recording_reaches_the_parsers_and_nothing_that_shows_them() -> None:
-    parts = {part_of(path) for path in recording()}
-    assert parts >= {"observe", "trace", "tap"}
-    assert parts & SHOWING == set()
+    wings = {wing_of(path) for path in recording()}
+    assert wings >= {"observe", "trace", "tap"}
+    assert wings & SHOWING == set()
+    assert set(law()) >= SHOWING
 
 
 def test_every_import_is_declared() -> None:
@@ -241,7 +262,7 @@ def test_every_import_is_declared() -> None:
 
 
 def test_only_the_command_line_and_the_demo_use_the_command_line() -> None:
-    users = [relative(path) for path in SOURCES if "cli" in own_parts(path) and part_of(path) != "cli"]
+    users = [relative(path) for path in SOURCES if "cli" in own_wings(path) and wing_of(path) != "cli"]
     assert [path for path in users if path != "sse_tap/__main__.py"] == []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import sse_tap.pytest_plugin
 from sse_tap.replay import Replay
-from sse_tap.tracefile import encode
+from sse_tap.trace.file import encode
 from tests.build import SSE, content, event, records, trace
 
 pytest_plugins = ["pytester"]

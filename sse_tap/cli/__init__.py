@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import click
 
 from sse_tap import __version__
-from sse_tap.text import visible
+from sse_tap.util.text import visible
 
 FINE, FLAGGED, USAGE, FAULT, INTERRUPTED, PIPE = 0, 1, 2, 70, 130, 141
 
@@ -115,7 +115,7 @@ def report(error: Exception) -> int:
 
 def explain(error: Exception) -> str | None:
     """One line about an error that is not ours; None where it is ours."""
-    from sse_tap.tracefile import TraceError
+    from sse_tap.trace.file import TraceError
 
     if isinstance(error, click.UsageError) and error.ctx is not None:
         path = error.ctx.command_path

@@ -16,18 +16,18 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from sse_tap.blocks.content import is_done, text_of
+from sse_tap.blocks.sse import Block, Comment, Event
 from sse_tap.cli.hops import Words, hop_lines
 from sse_tap.cli.inputs import drawn
 from sse_tap.cli.options import ascii_option, examples, json_option, width_option
 from sse_tap.cli.output import console, plain_terminal, print_json
-from sse_tap.content import is_done, text_of
 from sse_tap.demo.process import ProcessError
 from sse_tap.demo.stage import SCENES, Call, Scene, Stage
 from sse_tap.demo.story import Played, Received, as_json, play
-from sse_tap.hops import Verdict
-from sse_tap.sse import Block, Comment, Event
-from sse_tap.text import duration, plural, visible
-from sse_tap.timeline import Drawing, Timeline
+from sse_tap.picture.timeline import Drawing, Timeline
+from sse_tap.util.text import duration, plural, visible
+from sse_tap.verdict.judge import Verdict
 
 INDENT = "  "
 TRIES = 3

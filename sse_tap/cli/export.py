@@ -11,8 +11,8 @@ import click
 from sse_tap.cli.inputs import load
 from sse_tap.cli.options import examples, traces_argument
 from sse_tap.exporting import FORMATS
-from sse_tap.text import visible
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
+from sse_tap.util.text import visible
 
 MITM = "mitm"
 HELP = {

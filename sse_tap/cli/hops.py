@@ -14,16 +14,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from sse_tap.blocks.timing import Seen
 from sse_tap.cli.inputs import load
 from sse_tap.cli.options import ascii_option, examples, json_option, traces_argument, width_option
 from sse_tap.cli.output import console, plain_terminal, print_json
-from sse_tap.findings import Finding
-from sse_tap.hops import Verdict
-from sse_tap.report import Judged, Report, StreamReport, report_on
-from sse_tap.report import as_json as as_dict
-from sse_tap.text import ascii_only, plural, shorten_middle, visible
-from sse_tap.timing import Seen
-from sse_tap.trace import MS
+from sse_tap.trace.records import MS
+from sse_tap.util.text import ascii_only, plural, shorten_middle, visible
+from sse_tap.verdict.findings import Finding
+from sse_tap.verdict.judge import Verdict
+from sse_tap.verdict.report import Judged, Report, StreamReport, report_on
+from sse_tap.verdict.report import as_json as as_dict
 
 FEW = 50  # streams that are judged before anybody would look for a progress bar
 STYLES = {

@@ -13,10 +13,10 @@ import click
 
 from sse_tap.cli.options import examples
 from sse_tap.importing import CannotImport, Found, curllog, har, streams, trace_of
-from sse_tap.text import visible
-from sse_tap.trace import Record, Trace
-from sse_tap.tracefile import encode, file_name
-from sse_tap.writer import open_private
+from sse_tap.recording.writer import open_private
+from sse_tap.trace.file import encode, file_name
+from sse_tap.trace.records import Record, Trace
+from sse_tap.util.text import visible
 
 FORMATS = ("har", "curl", "mitm")
 MAX_FILE = 1 << 30  # bytes

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from sse_tap.correlate import Stream, streams_of
-from sse_tap.lanes import Group, Picture, picture
-from sse_tap.report import hop_of
-from sse_tap.text import visible
-from sse_tap.timing import Seen
-from sse_tap.trace import MS, Trace
-from sse_tap.tracefile import TraceError, find_traces, read_trace
+from sse_tap.blocks.timing import Seen
+from sse_tap.pairing.correlate import Stream, streams_of
+from sse_tap.picture.lanes import Group, Picture, picture
+from sse_tap.trace.file import TraceError, find_traces, read_trace
+from sse_tap.trace.records import MS, Trace
+from sse_tap.util.text import visible
+from sse_tap.verdict.report import hop_of
 
 
 def load(paths: Sequence[str]) -> list[Trace]:

@@ -21,14 +21,14 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from sse_tap.blocks.timing import Seen, start_of
 from sse_tap.cli.inputs import drawn
 from sse_tap.cli.output import console, plain_terminal
-from sse_tap.correlate import Stream, streams_of
-from sse_tap.lanes import Picture, running
-from sse_tap.text import visible
-from sse_tap.timeline import Drawing, Timeline
-from sse_tap.timing import Seen, start_of
-from sse_tap.tracefile import SUFFIX, TraceError, read_trace
+from sse_tap.pairing.correlate import Stream, streams_of
+from sse_tap.picture.lanes import Picture, running
+from sse_tap.picture.timeline import Drawing, Timeline
+from sse_tap.trace.file import SUFFIX, TraceError, read_trace
+from sse_tap.util.text import visible
 
 FRAME = 0.25  # seconds between two frames
 SHARE = 4  # drawing may take one part in SHARE of the time

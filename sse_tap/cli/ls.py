@@ -11,17 +11,17 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from sse_tap.blocks.timing import Seen, Summary, finish_of, start_of, summary
 from sse_tap.cli.options import examples, json_option, width_option
 from sse_tap.cli.output import console, plain_terminal, print_json, rounded
-from sse_tap.correlate import Stream, streams_of
-from sse_tap.hops import Verdict
-from sse_tap.report import judge_hop
-from sse_tap.text import ascii_only, clock_time, duration, glimpse, shorten_middle, visible
-from sse_tap.timeline import END_WORDS
-from sse_tap.timing import Seen, Summary, finish_of, start_of, summary
-from sse_tap.trace import Trace
-from sse_tap.tracefile import TraceError, find_traces, named_as_traces, read_trace
-from sse_tap.urls import path_of
+from sse_tap.pairing.correlate import Stream, streams_of
+from sse_tap.picture.timeline import END_WORDS
+from sse_tap.trace.file import TraceError, find_traces, named_as_traces, read_trace
+from sse_tap.trace.records import Trace
+from sse_tap.util.text import ascii_only, clock_time, duration, glimpse, shorten_middle, visible
+from sse_tap.util.urls import path_of
+from sse_tap.verdict.judge import Verdict
+from sse_tap.verdict.report import judge_hop
 
 WIDE = 110  # columns from which the date is shown too
 

@@ -14,17 +14,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from sse_tap.blocks.content import text_of
+from sse_tap.blocks.timing import Blocks, Kind, blocks_of, finish_of, start_of
 from sse_tap.cli.inputs import load_one
 from sse_tap.cli.options import examples, trace_argument, width_option
 from sse_tap.cli.output import console, plain_terminal
 from sse_tap.cli.replay import pace_options
-from sse_tap.content import text_of
 from sse_tap.replay.compare import what
 from sse_tap.replay.schedule import Actions, Piece, Stop, idle_capped, sped
-from sse_tap.text import ascii_only, duration, plural, shorten, visible
-from sse_tap.timing import Blocks, Kind, blocks_of, finish_of, start_of
-from sse_tap.trace import Trace
-from sse_tap.urls import target_of
+from sse_tap.trace.records import Trace
+from sse_tap.util.text import ascii_only, duration, plural, shorten, visible
+from sse_tap.util.urls import target_of
 
 TICK_S = 0.1
 SILENCE_S = 0.5  # from here on a silence is counted on screen

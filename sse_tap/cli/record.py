@@ -12,7 +12,7 @@ import click
 from sse_tap.cli.options import examples
 from sse_tap.cli.output import plain_terminal
 from sse_tap.tap.spec import TapSpec, check_taps, parse_tap
-from sse_tap.text import ascii_only, visible
+from sse_tap.util.text import ascii_only, visible
 
 
 def _taps(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[TapSpec]:

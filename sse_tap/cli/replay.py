@@ -17,8 +17,8 @@ from sse_tap.cli.output import print_json
 from sse_tap.replay import FAULTS, Replay, Served, parse_faults
 from sse_tap.replay.clock import Drift
 from sse_tap.replay.faults import duration
-from sse_tap.text import visible
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
+from sse_tap.util.text import visible
 
 PORT = 8765
 

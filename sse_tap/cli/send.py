@@ -12,21 +12,21 @@ import click
 from rich.table import Table
 
 from sse_tap import __version__
+from sse_tap.blocks.timing import decode_body
 from sse_tap.cli.inputs import load_one
 from sse_tap.cli.options import examples, json_option, trace_argument
 from sse_tap.cli.output import console, print_json, rounded
-from sse_tap.exchange import Tap
-from sse_tap.recorder import Recorder
-from sse_tap.redact import REDACTED
+from sse_tap.recording.desk import Tap
+from sse_tap.recording.recorder import Recorder
 from sse_tap.replay.client import Outgoing, authority_of, exchange
 from sse_tap.replay.compare import KINDS, Comparison, compare
 from sse_tap.replay.faults import duration
 from sse_tap.replay.http1 import HOP_BY_HOP
-from sse_tap.text import shorten, visible
-from sse_tap.timing import decode_body
-from sse_tap.trace import Headers, Request, Trace
-from sse_tap.tracefile import read_trace
-from sse_tap.urls import split, target_of
+from sse_tap.trace.file import read_trace
+from sse_tap.trace.records import Headers, Request, Trace
+from sse_tap.trace.redact import REDACTED
+from sse_tap.util.text import shorten, visible
+from sse_tap.util.urls import split, target_of
 
 TAP = "send"
 ENVIRONMENT = "SSE_TAP_HEADER_"

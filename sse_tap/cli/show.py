@@ -14,16 +14,25 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.text import Text
 
+from sse_tap.blocks.content import text_of
+from sse_tap.blocks.ndjson import Line
+from sse_tap.blocks.sse import Comment, Event, Retry
+from sse_tap.blocks.timing import (
+    Blocks,
+    Kind,
+    Summary,
+    TimedBlock,
+    blocks_of,
+    body_problems,
+    start_of,
+    summary,
+)
 from sse_tap.cli.inputs import load_one
 from sse_tap.cli.options import examples, json_option, trace_argument, width_option
 from sse_tap.cli.output import console, plain_terminal, print_json, rounded
-from sse_tap.content import text_of
-from sse_tap.ndjson import Line
-from sse_tap.sse import Comment, Event, Retry
-from sse_tap.text import ascii_only, clock_time, duration, glimpse, plural, seconds, size, width_of
-from sse_tap.timeline import END_WORDS
-from sse_tap.timing import Blocks, Kind, Summary, TimedBlock, blocks_of, body_problems, start_of, summary
-from sse_tap.trace import MS, End, Headers, Request, Trace
+from sse_tap.picture.timeline import END_WORDS
+from sse_tap.trace.records import MS, End, Headers, Request, Trace
+from sse_tap.util.text import ascii_only, clock_time, duration, glimpse, plural, seconds, size, width_of
 
 BATCH = 100  # rows handed to the console at a time
 

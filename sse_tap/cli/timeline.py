@@ -10,15 +10,15 @@ from typing import Any
 
 import click
 
+from sse_tap.blocks.timing import Kind
 from sse_tap.cli.inputs import drawn, load_streams
 from sse_tap.cli.options import ascii_option, examples, json_option, traces_argument, width_option
 from sse_tap.cli.output import console, plain_terminal, print_json, rounded
-from sse_tap.correlate import Stream
-from sse_tap.lanes import Lane, Picture, silences
-from sse_tap.svg import page
-from sse_tap.timeline import Timeline, as_svg
-from sse_tap.timing import Kind
-from sse_tap.trace import MS
+from sse_tap.pairing.correlate import Stream
+from sse_tap.picture.lanes import Lane, Picture, silences
+from sse_tap.picture.svg import page
+from sse_tap.picture.timeline import Timeline, as_svg
+from sse_tap.trace.records import MS
 
 EXPORT_WIDTH = 120
 

@@ -13,7 +13,7 @@ from string import Template
 from typing import Self
 
 from sse_tap.demo.process import Child, ProcessError
-from sse_tap.ports import free_port
+from sse_tap.util.ports import free_port
 
 # Nothing beyond the one site: no admin endpoint, no certificates, no log of every request.
 CADDYFILE = Template("""\

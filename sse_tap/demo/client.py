@@ -7,7 +7,7 @@ from contextlib import closing
 from http.client import HTTPConnection
 from urllib.parse import urlsplit, urlunsplit
 
-from sse_tap.sse import Block, SSEParser
+from sse_tap.blocks.sse import Block, SSEParser
 
 
 def blocks(url: str, method: str = "GET", body: bytes | None = None) -> Iterator[Block]:

@@ -12,8 +12,8 @@ from sse_tap.demo.caddy import Caddy, find_caddy, version_of
 from sse_tap.demo.origin import Origin
 from sse_tap.demo.passthrough import PassThrough
 from sse_tap.demo.taps import Taps
-from sse_tap.hops import Verdict
-from sse_tap.ports import free_port
+from sse_tap.util.ports import free_port
+from sse_tap.verdict.judge import Verdict
 
 KIB = 1024
 

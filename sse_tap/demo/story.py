@@ -10,14 +10,14 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sse_tap.blocks.sse import Block
+from sse_tap.blocks.timing import Seen
 from sse_tap.demo.client import blocks
 from sse_tap.demo.stage import Call, Scene, Stage
-from sse_tap.hops import Verdict
-from sse_tap.report import Report, report_on
-from sse_tap.report import as_json as report_json
-from sse_tap.sse import Block
-from sse_tap.timing import Seen
-from sse_tap.trace import MS
+from sse_tap.trace.records import MS
+from sse_tap.verdict.judge import Verdict
+from sse_tap.verdict.report import Report, report_on
+from sse_tap.verdict.report import as_json as report_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from sse_tap.demo.process import Child
-from sse_tap.ports import free_port
-from sse_tap.trace import Trace
-from sse_tap.tracefile import SUFFIX, TraceError, read_trace
+from sse_tap.trace.file import SUFFIX, TraceError, read_trace
+from sse_tap.trace.records import Trace
+from sse_tap.util.ports import free_port
 
 
 class Taps(Child):

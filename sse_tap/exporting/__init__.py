@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sse_tap.exporting import csv, curl, har, jsonl, perfetto
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
 
 
 @dataclass(frozen=True, slots=True)

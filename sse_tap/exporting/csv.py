@@ -7,8 +7,8 @@ import io
 from collections.abc import Sequence
 
 from sse_tap.exporting.rows import COLUMNS, rows
-from sse_tap.text import visible
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
+from sse_tap.util.text import visible
 
 # Spreadsheets run a cell that begins so as a formula (OWASP, CSV Injection).
 _FORMULA = ("=", "+", "-", "@")

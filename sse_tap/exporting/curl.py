@@ -7,10 +7,10 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 
-from sse_tap.redact import REDACTED
-from sse_tap.text import visible
-from sse_tap.trace import Headers, Request, Trace, header_value
-from sse_tap.urls import split
+from sse_tap.trace.records import Headers, Request, Trace, header_value
+from sse_tap.trace.redact import REDACTED
+from sse_tap.util.text import visible
+from sse_tap.util.urls import split
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # curl makes these itself, or they belong to the recorded connection.

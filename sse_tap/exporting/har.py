@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from sse_tap import __version__
-from sse_tap.sse import Event
-from sse_tap.text import when
-from sse_tap.timing import Blocks, blocks_of, finish_of, start_of
-from sse_tap.trace import Headers, Request, Response, Trace, header_value
-from sse_tap.urls import split
+from sse_tap.blocks.sse import Event
+from sse_tap.blocks.timing import Blocks, blocks_of, finish_of, start_of
+from sse_tap.trace.records import Headers, Request, Response, Trace, header_value
+from sse_tap.util.text import when
+from sse_tap.util.urls import split
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from sse_tap.exporting.rows import rows
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
 
 
 def write(traces: Sequence[Trace]) -> str:

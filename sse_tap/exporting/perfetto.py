@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sse_tap.correlate import Stream, group
+from sse_tap.blocks.timing import blocks_of, finish_of, start_of
 from sse_tap.exporting.rows import rows
-from sse_tap.text import shorten, visible
-from sse_tap.timing import blocks_of, finish_of, start_of
-from sse_tap.trace import Trace
+from sse_tap.pairing.correlate import Stream, group
+from sse_tap.trace.records import Trace
+from sse_tap.util.text import shorten, visible
 
 _TEXT = 200
 

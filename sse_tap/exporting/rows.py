@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sse_tap.sse import Comment, Event, Retry
-from sse_tap.timing import blocks_of, start_of
-from sse_tap.trace import Trace
+from sse_tap.blocks.sse import Comment, Event, Retry
+from sse_tap.blocks.timing import blocks_of, start_of
+from sse_tap.trace.records import Trace
 
 type Row = dict[str, str | int | float]
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sse_tap import __version__
-from sse_tap.ndjson import NDJSON_TYPES
-from sse_tap.redact import redact_body, redact_headers, redact_url
-from sse_tap.trace import (
+from sse_tap.blocks.ndjson import NDJSON_TYPES
+from sse_tap.trace.records import (
     Chunks,
     Clock,
     End,
@@ -23,6 +22,7 @@ from sse_tap.trace import (
     header_value,
     media_type,
 )
+from sse_tap.trace.redact import redact_body, redact_headers, redact_url
 
 STREAM_TYPES = NDJSON_TYPES | {"text/event-stream"}
 MAX_T = 1 << 62  # ns; what a stranger's numbers are held to

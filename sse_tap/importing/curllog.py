@@ -17,7 +17,7 @@ from itertools import islice
 from sse_tap.importing import CannotImport, Found, later, version_of
 from sse_tap.observe import LostPlace
 from sse_tap.observe.messages import ChunkedBody, parse_request, parse_response
-from sse_tap.trace import Headers, header_value
+from sse_tap.trace.records import Headers, header_value
 
 HOW_TO = "record one with: curl -N --trace-time --trace FILE URL"
 DAY_NS = 86_400_000_000_000

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from sse_tap.blocks.timing import Kind, scan_sse
 from sse_tap.importing import CannotImport, Found, version_of
-from sse_tap.timing import Kind, scan_sse
-from sse_tap.trace import END_REASONS, Headers, header_value
+from sse_tap.trace.records import END_REASONS, Headers, header_value
 
 _MAX_MS = 1e12
 _LOST = frozenset({"content-encoding", "content-length", "transfer-encoding"})

@@ -1,7 +1,7 @@
 """What an observer says about an exchange: the vocabulary between the observers and the recorder.
 
 Observers (`http1`, `http2`, and the mitmproxy hooks in fidelity `http`) turn bytes into these facts;
-`sse_tap.recorder` turns facts into trace files. Times `t` here are absolute readings of
+`sse_tap.recording.recorder` turns facts into trace files. Times `t` here are absolute readings of
 `time.monotonic_ns()`; `key` tells the exchanges of one connection apart.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sse_tap.trace import Headers
+from sse_tap.trace.records import Headers
 
 
 @dataclass(frozen=True, slots=True)

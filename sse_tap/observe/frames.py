@@ -23,7 +23,7 @@ from hyperframe.frame import (
 )
 
 from sse_tap.observe import LostPlace, header_text
-from sse_tap.trace import Headers
+from sse_tap.trace.records import Headers
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # 3.4
 

@@ -32,7 +32,7 @@ from sse_tap.observe.messages import (
     request_body,
     response_body,
 )
-from sse_tap.trace import Headers, header_value
+from sse_tap.trace.records import Headers, header_value
 
 MAX_PIPELINED = 10_000
 """Requests waiting for their response after which it gives up."""

@@ -33,7 +33,7 @@ from sse_tap.observe.facts import (
     ResponseTrailers,
 )
 from sse_tap.observe.frames import PREFACE, STREAM_MASK, DataEnd, Direction, Event, Fields
-from sse_tap.trace import header_value
+from sse_tap.trace.records import header_value
 
 HTTP_VERSION = "HTTP/2.0"
 MAX_STREAMS = 10_000  # exchanges open at once; beyond that the observer gives up

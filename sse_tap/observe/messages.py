@@ -16,7 +16,7 @@ from functools import lru_cache
 import h11
 
 from sse_tap.observe import LostPlace, header_text
-from sse_tap.trace import Headers, header_value
+from sse_tap.trace.records import Headers, header_value
 
 MAX_HEAD = 1 << 20
 """Bytes of head after which a reader gives up; Go's servers accept 1 MiB, most accept less."""

@@ -24,8 +24,8 @@ import h11
 
 from sse_tap.observe import How, Side
 from sse_tap.replay.http1 import raw, sendable
-from sse_tap.trace import Headers
-from sse_tap.urls import split, target_of
+from sse_tap.trace.records import Headers
+from sse_tap.util.urls import split, target_of
 
 _READ = 65536
 _TARGET = re.compile(r"[!-~]+")
@@ -33,7 +33,7 @@ _WINDOW = 1 << 30  # never the reason for a pause
 
 
 class Seen(Protocol):
-    """What watches the connection (`sse_tap.recorder.Connection` does); times are monotonic ns."""
+    """What watches the connection (`sse_tap.recording.recorder.Connection` does); times are monotonic ns."""
 
     def client_data(self, t: int, data: bytes) -> None:
         """Bytes that were sent."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sse_tap.content import text_of
-from sse_tap.ndjson import Line
-from sse_tap.sse import Comment, Event, Retry
-from sse_tap.timing import Blocks, Summary, blocks_of, start_of, summary
-from sse_tap.trace import Trace
+from sse_tap.blocks.content import text_of
+from sse_tap.blocks.ndjson import Line
+from sse_tap.blocks.sse import Comment, Event, Retry
+from sse_tap.blocks.timing import Blocks, Summary, blocks_of, start_of, summary
+from sse_tap.trace.records import Trace
 
 KINDS = ("status", "end", "blocks", "text", "cadence")
 
-# What stands beside each other, in ms (sse_tap.timing.Summary).
+# What stands beside each other, in ms (sse_tap.blocks.timing.Summary).
 FIGURES = (
     ("ttfb", "ttfb_ms"),
     ("ttfe", "ttfe_ms"),

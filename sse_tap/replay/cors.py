@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sse_tap.replay.match import Ask
-from sse_tap.trace import Headers
+from sse_tap.trace.records import Headers
 
 _OURS = "access-control-"
 

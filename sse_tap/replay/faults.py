@@ -27,7 +27,7 @@ from sse_tap.replay.schedule import (
     decoded,
     unsized,
 )
-from sse_tap.trace import MS
+from sse_tap.trace.records import MS
 
 _DURATION = {"ns": 1, "us": 1_000, "ms": MS, "s": 1_000 * MS, "m": 60_000 * MS, "h": 3_600_000 * MS}
 _SIZE = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": 1024, "m": 10**6, "mb": 10**6, "mib": 1 << 20}

@@ -7,18 +7,15 @@ import re
 import struct
 from http import HTTPStatus
 from socket import SO_LINGER, SOL_SOCKET
-from typing import TYPE_CHECKING
 
 import h11
 
 from sse_tap.observe.messages import bodiless
-from sse_tap.redact import REDACTED
+from sse_tap.replay.app import App
 from sse_tap.replay.match import Ask
 from sse_tap.replay.schedule import Action, Head, Piece, Stop, Tail
-from sse_tap.trace import Headers
-
-if TYPE_CHECKING:
-    from sse_tap.replay.server import App
+from sse_tap.trace.records import Headers
+from sse_tap.trace.redact import REDACTED
 
 MAX_BODY = 64 << 20
 _READ = 65536

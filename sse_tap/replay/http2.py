@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -19,13 +18,11 @@ from h2.events import (
 )
 from h2.settings import SettingCodes, Settings
 
+from sse_tap.replay.app import App
 from sse_tap.replay.http1 import MAX_BODY, end_to_end, raw
 from sse_tap.replay.match import Ask
 from sse_tap.replay.schedule import Action, Head, Piece, Stop, Tail
-from sse_tap.trace import Headers
-
-if TYPE_CHECKING:
-    from sse_tap.replay.server import App
+from sse_tap.trace.records import Headers
 
 _READ = 65536
 _STREAMS = 1000

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from urllib.parse import parse_qsl
 
-from sse_tap.correlate import group
-from sse_tap.likeness import request_key
-from sse_tap.redact import REDACTED
+from sse_tap.pairing.correlate import group
+from sse_tap.pairing.likeness import request_key
 from sse_tap.replay.schedule import resume_point
-from sse_tap.text import visible
-from sse_tap.trace import Trace
-from sse_tap.urls import split_target, target_of
+from sse_tap.trace.records import Trace
+from sse_tap.trace.redact import REDACTED
+from sse_tap.util.text import visible
+from sse_tap.util.urls import split_target, target_of
 
 _LISTED = 100
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from itertools import chain, count, groupby
 from typing import Literal
 
-from sse_tap.decoding import Decoder
+from sse_tap.blocks.decoding import Decoder
+from sse_tap.blocks.sse import Event, SSEParser
 from sse_tap.observe.messages import bodiless
-from sse_tap.sse import Event, SSEParser
-from sse_tap.trace import MS, Headers, Trace, header_value
+from sse_tap.trace.records import MS, Headers, Trace, header_value
 
 type How = Literal["complete", "cut", "reset"]
 """complete: as the framing asks; cut: the connection closes in mid-body; reset: it is reset."""

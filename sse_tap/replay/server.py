@@ -7,9 +7,8 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import IPPROTO_TCP, TCP_NODELAY
 from tempfile import TemporaryDirectory
@@ -19,114 +18,19 @@ from h2.exceptions import H2Error
 from h11 import ProtocolError
 
 from sse_tap.observe.frames import PREFACE
+from sse_tap.replay.app import App, Served
 from sse_tap.replay.clock import Clock, Drift, LoopClock, fine_loop
-from sse_tap.replay.cors import preflight, shared
 from sse_tap.replay.faults import parse_faults
 from sse_tap.replay.http1 import Http1
 from sse_tap.replay.http2 import Http2
-from sse_tap.replay.match import Ask, Library, choose
-from sse_tap.replay.schedule import Action, Actions, Head, Pace, Piece, Stop, played, writes
+from sse_tap.replay.match import Library, choose
+from sse_tap.replay.schedule import Pace
 from sse_tap.replay.tls import self_signed, server_context
-from sse_tap.text import visible
-from sse_tap.trace import Headers, Trace
-from sse_tap.tracefile import find_traces, read_trace
-from sse_tap.urls import in_brackets, target_of
+from sse_tap.trace.file import find_traces, read_trace
+from sse_tap.trace.records import Trace
+from sse_tap.util.urls import in_brackets, target_of
 
-FAULTS_HEADER = "sse-tap-faults"
 _GRACE_S = 2.0
-
-type Send = Callable[[list[Action]], Awaitable[bool]]
-
-
-@dataclass(slots=True)
-class Served:
-    """One request: which trace answers it (`source`), if any does (else 404); `finished`: all was sent.
-
-    `error`: why it was not, where that was not the client.
-    """
-
-    method: str
-    target: str
-    source: str
-    matched: bool
-    finished: bool = False
-    error: str = ""
-
-
-class App:
-    """What all connections share: the traces, the pace, the clock, and what has been served."""
-
-    def __init__(
-        self, library: Library, pace: Pace, clock: Clock, faults: tuple[str, ...] = (), cors: bool = False
-    ) -> None:
-        self.library, self.pace, self.clock = library, pace, clock
-        self.drift = Drift()
-        self.served: list[Served] = []
-        self.on_served: Callable[[Served], None] = lambda served: None
-        self.active = 0
-        self.stopping = False
-        self._stamp = ((FAULTS_HEADER, ", ".join(faults)),) if faults else ()
-        self._cors = cors
-
-    async def perform(self, ask: Ask, start: int, send: Send) -> None:
-        """Play the answer to `ask` through `send`, which does one write and tells whether it had to wait.
-
-        Times count from `start` (ns), so that drift never adds up. What is late because the client did
-        not take the bytes before is not counted as drift.
-        """
-        trace = self.library.take(ask)
-        if trace is None and self._cors and (allowed := preflight(ask)):
-            return await self._play(_empty(204, allowed), start, send, timed=False)
-        served = Served(ask.method, ask.target, trace.source if trace else "", trace is not None)
-        self.served.append(served)
-        self.active += 1
-        timed = trace is not None and self.pace.speed > 0
-        try:
-            await self._play(self._actions(trace, ask), start, send, timed)
-            served.finished = True
-        except (ProtocolError, H2Error) as error:
-            served.error = f"the record cannot be sent: {error}"
-            raise
-        finally:
-            if self.stopping and not served.finished:
-                served.error = "the server stopped"
-            self.active -= 1
-            self.on_served(served)
-
-    async def _play(self, actions: Actions, start: int, send: Send, timed: bool) -> None:
-        waited = False
-        for batch in writes(actions):
-            due = start + batch[0].t
-            await self.clock.sleep_until(due)
-            before, waited = waited, await send(batch)
-            if timed and not before and not waited:
-                self.drift.add(self.clock.now() - due)  # what it took to encode and encrypt included
-
-    def _actions(self, trace: Trace | None, ask: Ask) -> Actions:
-        stamp = self._stamp if trace else ()
-        actions = played(trace, self.pace, ask.last_event_id or None) if trace else self._not_found(ask)
-        return self._headed(actions, ask, stamp) if stamp or self._cors else actions
-
-    def _headed(self, actions: Actions, ask: Ask, stamp: Headers) -> Actions:
-        """The same with more headers."""
-        for action in actions:
-            if isinstance(action, Head):
-                headers = shared(action.headers, ask) if self._cors else action.headers
-                action = replace(action, headers=headers + stamp)
-            yield action
-
-    def _not_found(self, ask: Ask) -> Actions:
-        asked = f"{visible(ask.method)} {visible(ask.target)}"
-        body = f"no trace answers {asked}; there is\n{self.library.listing()}\n".encode()
-        headers = (("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body))))
-        yield Head(0, 0, 404, headers)
-        yield Piece(0, 0, body)
-        yield Stop(0, 0, "complete")
-
-
-def _empty(status: int, headers: Headers) -> Actions:
-    yield Head(0, 0, status, headers)
-    yield Stop(0, 0, "complete")
 
 
 async def handle(app: App, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

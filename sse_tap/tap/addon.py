@@ -27,21 +27,22 @@ from mitmproxy.proxy.tunnel import LayerStack
 from mitmproxy.version import VERSION as MITMPROXY_VERSION
 from OpenSSL import SSL
 
-from sse_tap import __version__, redact
-from sse_tap.exchange import Tap
-from sse_tap.hostheader import HostRewriter, authority, names_a_host, same_host
-from sse_tap.live import HoldAlarm
+from sse_tap import __version__
 from sse_tap.observe.facts import RequestHead, ResponseHead
-from sse_tap.recorder import Listener, Recorder, Seams
+from sse_tap.recording.alarm import HoldAlarm
+from sse_tap.recording.desk import Listener, Seams, Tap
+from sse_tap.recording.recorder import Recorder
+from sse_tap.recording.verdict_lines import Line, VerdictLines
+from sse_tap.tap.hostheader import HostRewriter, authority, names_a_host, same_host
 from sse_tap.tap.httpfacts import FlowRecord
 from sse_tap.tap.layer import WireClientTLS, WireLayer, WireReverse, WireServerTLS
 from sse_tap.tap.reads import Reads
 from sse_tap.tap.refusal import refusing
 from sse_tap.tap.settings import check, declare, parse_filter, parse_names, parse_pattern
 from sse_tap.tap.spec import TapSpec
-from sse_tap.text import plural
-from sse_tap.trace import Headers, media_type
-from sse_tap.verdicts import Line, VerdictLines
+from sse_tap.trace import redact
+from sse_tap.trace.records import Headers, media_type
+from sse_tap.util.text import plural
 
 logger = logging.getLogger("sse_tap")
 

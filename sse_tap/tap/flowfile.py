@@ -15,10 +15,10 @@ from mitmproxy import connection, exceptions, http
 from mitmproxy.io import FlowReader, FlowWriter
 from mitmproxy.net.http import url as url_parser
 
+from sse_tap.blocks.timing import blocks_of, finish_of, start_of
 from sse_tap.importing import CannotImport, Found, version_of
-from sse_tap.text import plural, visible, when
-from sse_tap.timing import blocks_of, finish_of, start_of
-from sse_tap.trace import END_REASONS, Headers, Trace
+from sse_tap.trace.records import END_REASONS, Headers, Trace
+from sse_tap.util.text import plural, visible, when
 
 _KEY = "sse_tap"
 

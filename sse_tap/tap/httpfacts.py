@@ -21,10 +21,10 @@ from sse_tap.observe.facts import (
     ResponseHead,
     ResponseTrailers,
 )
-from sse_tap.recorder import ExchangeTap
+from sse_tap.recording.recorder import ExchangeTap
 from sse_tap.tap.reads import Reads
 from sse_tap.tap.sockets import Sockets, gave_up
-from sse_tap.trace import Headers
+from sse_tap.trace.records import Headers
 
 KEPT = 1 << 20
 """Bytes of a streamed body that are given back to the flow at its end, for interfaces that show it."""

@@ -21,9 +21,9 @@ from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer, TLSLayer
 from mitmproxy.proxy.mode_specs import ReverseMode
 from OpenSSL import SSL
 
-from sse_tap.hostheader import HostRewriter
 from sse_tap.observe import How, Side
-from sse_tap.recorder import Connection as Record
+from sse_tap.recording.recorder import Connection as Record
+from sse_tap.tap.hostheader import HostRewriter
 from sse_tap.tap.sockets import Sockets, gave_up
 
 _LOOK = 0.02  # seconds between two looks at a side that has closed its half

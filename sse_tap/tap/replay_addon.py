@@ -16,8 +16,8 @@ from mitmproxy.addonmanager import Loader
 
 from sse_tap.replay import Replay
 from sse_tap.tap.refusal import refusing
-from sse_tap.text import plural, visible
-from sse_tap.tracefile import TraceError
+from sse_tap.trace.file import TraceError
+from sse_tap.util.text import plural, visible
 
 logger = logging.getLogger("sse_tap")
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from mitmproxy import addons, ctx, exceptions, master, options
 from mitmproxy.addons.script import ScriptLoader
 
-from sse_tap.ports import free_port
-from sse_tap.recorder import Listener, Seams
+from sse_tap.recording.desk import Listener, Seams
 from sse_tap.tap.addon import SSETap
 from sse_tap.tap.settings import check_folder
 from sse_tap.tap.spec import TapSpec
-from sse_tap.urls import in_brackets
+from sse_tap.util.ports import free_port
+from sse_tap.util.urls import in_brackets
 
 CONNECT_TIMEOUT = 3.0
 """Seconds for an upstream to accept the connection that tells at the start whether it is there."""

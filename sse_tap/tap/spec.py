@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from sse_tap.urls import in_brackets
+from sse_tap.util.urls import in_brackets
 
 SCHEMES = {"http": 80, "https": 443, "tcp": None, "tls": None}
 

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from sse_tap.cli import main
-from sse_tap.tracefile import find_traces, read_trace
+from sse_tap.trace.file import find_traces, read_trace
 from tests.needs import needs_caddy
 
 LANE = re.compile(r"^ +(origin|edge) +├.*┤ *$", re.MULTILINE)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from sse_tap.cli import main
 from sse_tap.cli.export import HELP
-from sse_tap.tracefile import encode
+from sse_tap.trace.file import encode
 from tests.build import records
 from tests.exporting.samples import chat
 

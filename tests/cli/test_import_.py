@@ -12,7 +12,7 @@ from sse_tap.cli import main
 from sse_tap.cli.import_ import guess
 from sse_tap.exporting.har import write as har
 from sse_tap.tap.flowfile import write as mitm
-from sse_tap.tracefile import find_traces, read_trace
+from sse_tap.trace.file import find_traces, read_trace
 from tests.exporting.samples import chat
 from tests.importing.test_curllog import HEAD, REQUEST, entry, log
 

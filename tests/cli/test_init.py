@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from sse_tap import __version__, cli
 from sse_tap.cli import FAULT, FINE, FLAGGED, USAGE, VERBS, main
-from sse_tap.tracefile import TraceError
+from sse_tap.trace.file import TraceError
 from tests.build import content, trace, write
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def test_the_overview_imports_no_verb() -> None:
     code = (
         "import sys\nfrom sse_tap.cli import main\n"
         "try: main(['-h'])\nexcept SystemExit: pass\n"
-        "heavy = {'rich', 'mitmproxy', 'sse_tap.tracefile', 'sse_tap.cli.timeline'} & set(sys.modules)\n"
+        "heavy = {'rich', 'mitmproxy', 'sse_tap.trace.file', 'sse_tap.cli.timeline'} & set(sys.modules)\n"
         "sys.exit(','.join(heavy) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from sse_tap.cli.inputs import drawn, load, load_one, load_streams
-from sse_tap.tracefile import TraceError
+from sse_tap.trace.file import TraceError
 from tests.build import content, trace, write
 from tests.snapshots.pictures import answer
 

@@ -20,7 +20,7 @@ from sse_tap.cli import liveview
 from sse_tap.cli.liveview import KEPT, Recordings, View
 from sse_tap.demo.client import blocks
 from sse_tap.demo.origin import Origin
-from sse_tap.ports import free_port
+from sse_tap.util.ports import free_port
 from tests.build import content, trace, write
 from tests.transparency.taps import wait_for
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sse_tap.cli import main
 from sse_tap.cli.play import Pace, scroll, text, times
-from sse_tap.tracefile import encode
+from sse_tap.trace.file import encode
 from tests.build import DONE, comment, content, event, records, trace
 
 CHAT = trace(

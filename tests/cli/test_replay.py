@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from sse_tap.cli import main
-from sse_tap.tracefile import encode
+from sse_tap.trace.file import encode
 from tests.build import SSE, event, records, trace
 from tests.replay.talk import CHUNKED
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from sse_tap.cli import main
 from sse_tap.cli.send import compose
 from sse_tap.replay import Replay
-from sse_tap.trace import Request, Trace
-from sse_tap.tracefile import encode, find_traces, read_trace
+from sse_tap.trace.file import encode, find_traces, read_trace
+from sse_tap.trace.records import Request, Trace
 from tests.build import comment, content, records, trace
 from tests.replay.talk import CHUNKED
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sse_tap.cli import main
-from sse_tap.trace import Request, Trailers
+from sse_tap.trace.records import Request, Trailers
 from tests.build import BOOT, DONE, SSE, comment, content, event, ns, trace, write
 from tests.snapshots.pictures import hostile
 

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
+from sse_tap.blocks.sse import Comment, Event
 from sse_tap.demo.client import blocks
 from sse_tap.demo.origin import Origin
-from sse_tap.sse import Comment, Event
 
 
 def test_each_block_is_handed_over_as_it_arrives() -> None:

@@ -8,9 +8,9 @@ from http.client import HTTPConnection, HTTPResponse
 import h11
 import pytest
 
-from sse_tap.content import text_of
+from sse_tap.blocks.content import text_of
+from sse_tap.blocks.sse import Comment, Event, SSEParser
 from sse_tap.demo.origin import ANSWER, THINKING, Exchange, Origin
-from sse_tap.sse import Comment, Event, SSEParser
 
 
 @pytest.fixture(scope="module")

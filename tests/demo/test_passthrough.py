@@ -6,7 +6,7 @@ import pytest
 
 from sse_tap.demo.origin import Origin
 from sse_tap.demo.passthrough import PassThrough
-from sse_tap.ports import free_port
+from sse_tap.util.ports import free_port
 
 
 def connect(hop: PassThrough) -> socket.socket:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sse_tap.demo.process import Child, ProcessError
-from sse_tap.ports import free_port
+from sse_tap.util.ports import free_port
 
 LISTEN = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1])));"
 

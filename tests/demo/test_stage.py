@@ -11,7 +11,7 @@ from sse_tap.demo.passthrough import PassThrough
 from sse_tap.demo.process import ProcessError
 from sse_tap.demo.stage import SCENES, Stage
 from sse_tap.demo.taps import Taps
-from sse_tap.hops import Verdict
+from sse_tap.verdict.judge import Verdict
 
 
 def test_both_taps_record_what_passes_and_everything_stays_in_its_folder(

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from sse_tap.blocks.sse import Block
 from sse_tap.demo import stage as stage_module
 from sse_tap.demo.stage import SCENES, Call, Scene, Stage, chatting, counting
 from sse_tap.demo.story import Received, as_json, play
-from sse_tap.hops import Verdict
-from sse_tap.sse import Block
+from sse_tap.verdict.judge import Verdict
 
 QUICK = "/test/stream?n=12&interval=0.04"
 

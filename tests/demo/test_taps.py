@@ -6,7 +6,7 @@ from pathlib import Path
 from sse_tap.demo.client import blocks
 from sse_tap.demo.origin import Origin
 from sse_tap.demo.taps import Taps
-from sse_tap.ports import free_port
+from sse_tap.util.ports import free_port
 
 
 def test_traces_are_handed_over_once_and_only_when_they_are_whole(tmp_path: Path) -> None:

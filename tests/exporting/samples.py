@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
 from tests.build import SSE, comment, content, event, trace
 
 CHUNKED = (*SSE, ("transfer-encoding", "chunked"))

@@ -11,7 +11,7 @@ import pytest
 
 from sse_tap.exporting.curl import quote, variable, write
 from sse_tap.replay import Replay
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
 from tests.build import trace
 from tests.exporting.samples import EVIL, chat, hostile
 from tests.needs import needs

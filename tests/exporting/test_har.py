@@ -11,7 +11,7 @@ from mitmproxy import http
 from mitmproxy.io import FlowReader
 
 from sse_tap.exporting.har import write
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
 from tests.build import STARTED, trace
 from tests.exporting.samples import chat, hostile, zipped
 

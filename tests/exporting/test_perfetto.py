@@ -7,7 +7,7 @@ import json
 from chrometrace import TraceEvent, TraceEventType
 
 from sse_tap.exporting.perfetto import write
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
 from tests.build import event, trace
 from tests.exporting.samples import chat, hostile
 

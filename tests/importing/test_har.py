@@ -11,7 +11,7 @@ import pytest
 from sse_tap.exporting import har as export
 from sse_tap.importing import CannotImport, trace_of
 from sse_tap.importing.har import read
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
 from tests.build import trace
 from tests.exporting.samples import chat, hostile, zipped
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from sse_tap.blocks.ndjson import NDJSON_TYPES
 from sse_tap.importing import CannotImport, Found, later, streams, trace_of, version_of
-from sse_tap.ndjson import NDJSON_TYPES
 
 FOUND = Found(
     started=datetime(2026, 11, 22, 14, 40, tzinfo=timezone(timedelta(hours=1))),

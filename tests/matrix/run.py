@@ -18,12 +18,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sse_tap.blocks.timing import Seen
 from sse_tap.demo.process import Child
-from sse_tap.ports import free_port
-from sse_tap.report import Judged, report_on
-from sse_tap.timing import Seen
-from sse_tap.trace import Trace, header_value
-from sse_tap.tracefile import find_traces, read_trace
+from sse_tap.trace.file import find_traces, read_trace
+from sse_tap.trace.records import Trace, header_value
+from sse_tap.util.ports import free_port
+from sse_tap.verdict.report import Judged, report_on
 from tests.matrix import client
 from tests.matrix.client import Heard
 from tests.matrix.hops import PROGRAMS, HopSpec

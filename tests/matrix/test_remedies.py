@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from sse_tap.causes import Cause, cause_of, snippets
 from sse_tap.demo.caddy import find_caddy
+from sse_tap.verdict.causes import Cause, cause_of, snippets
 from tests.matrix import patterns, programs
 from tests.matrix.hops import BY_NAME, PROGRAMS, HopSpec
 from tests.matrix.programs import Site, find, in_venv

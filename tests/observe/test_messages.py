@@ -21,7 +21,7 @@ from sse_tap.observe.messages import (
     request_body,
     response_body,
 )
-from sse_tap.trace import Headers
+from sse_tap.trace.records import Headers
 
 CHUNKED: Headers = (("Transfer-Encoding", "gzip, chunked"),)
 SIZED: Headers = (("Content-Length", "5"),)

@@ -16,7 +16,7 @@ import h2.connection
 import h2.events
 
 from sse_tap.replay import Replay
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
 from tests.build import SSE, trace
 
 CHUNKED = (*SSE, ("transfer-encoding", "chunked"))

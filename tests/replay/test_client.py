@@ -13,7 +13,7 @@ import pytest
 
 from sse_tap.replay import Replay
 from sse_tap.replay.client import Outgoing, authority_of, exchange
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
 from tests.replay.talk import TWO, recorded
 
 BODY = b"".join(data for _, data in TWO)

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from sse_tap.replay.compare import compare
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
 from tests.build import DONE, comment, content, trace
 
 PIECES = [(10.0, comment()), (50.0, content("Hel")), (90.0, content("lo")), (120.0, DONE)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sse_tap.replay.faults import FAULTS, Point, duration, parse_faults, point, size
 from sse_tap.replay.schedule import Action, Head, Pace, Piece, Stop, Tail, actions_of, played, writes
-from sse_tap.trace import Trace, Trailers
+from sse_tap.trace.records import Trace, Trailers
 from tests.build import MS, SSE, trace
 
 FIVE = [(10, b"a"), (20, b"b"), (30, b"c"), (40, b"d"), (50, b"e")]

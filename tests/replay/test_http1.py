@@ -8,7 +8,7 @@ import time
 import pytest
 
 from sse_tap.replay import Replay
-from sse_tap.trace import Headers, Trailers
+from sse_tap.trace.records import Headers, Trailers
 from tests.build import SSE
 from tests.replay.talk import CHUNKED, TWO, ask, body_of, recorded
 

@@ -10,7 +10,7 @@ import h2.events
 import pytest
 
 from sse_tap.replay import Replay
-from sse_tap.trace import Trailers
+from sse_tap.trace.records import Trailers
 from tests.build import event
 from tests.replay.talk import TWO, http2_frames, recorded
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sse_tap.replay.match import Ask, Library, choose, same_query
-from sse_tap.trace import Request, Trace
+from sse_tap.trace.records import Request, Trace
 from tests.build import event, trace
 
 

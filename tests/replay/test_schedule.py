@@ -21,7 +21,7 @@ from sse_tap.replay.schedule import (
     sped,
     writes,
 )
-from sse_tap.trace import Headers, Trace, Trailers
+from sse_tap.trace.records import Headers, Trace, Trailers
 from tests.build import MS, SSE, trace
 
 CHUNKED = (*SSE, ("transfer-encoding", "chunked"))

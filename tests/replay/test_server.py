@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from sse_tap.replay import Replay
-from sse_tap.tracefile import encode
+from sse_tap.trace.file import encode
 from tests.build import content, event, records, trace, write
 from tests.replay.talk import CHUNKED, TWO, ask, check_gaps, recorded, thrice
 

@@ -8,9 +8,9 @@ from functools import partial
 
 from rich.console import Console
 
-from sse_tap.lanes import Group, Picture, picture
-from sse_tap.timeline import Timeline, as_svg
-from sse_tap.trace import Trace
+from sse_tap.picture.lanes import Group, Picture, picture
+from sse_tap.picture.timeline import Timeline, as_svg
+from sse_tap.trace.records import Trace
 from tests.build import DONE, comment, content, event, ns, trace
 
 type Pieces = list[tuple[float, bytes]]

@@ -16,7 +16,7 @@ import pytest
 from sse_tap.demo.caddy import Caddy, find_caddy
 from sse_tap.demo.origin import Origin
 from sse_tap.demo.taps import Taps
-from sse_tap.ports import free_port
+from sse_tap.util.ports import free_port
 from tests.needs import missing
 from tests.stack.app import Uvicorn
 from tests.stack.nginx import Nginx, find_nginx

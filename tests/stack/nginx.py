@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 
 from sse_tap.demo.process import Child
-from sse_tap.ports import free_port
+from sse_tap.util.ports import free_port
 
 CONF = Template("""\
 daemon off;

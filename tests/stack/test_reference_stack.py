@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import Any
 
+from sse_tap.blocks.sse import Comment
+from sse_tap.blocks.timing import blocks_of
 from sse_tap.demo.caddy import Caddy
 from sse_tap.demo.client import blocks
 from sse_tap.demo.origin import HEADERS, Exchange, Origin
 from sse_tap.demo.taps import Taps
-from sse_tap.sse import Comment
-from sse_tap.timing import blocks_of
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
 from tests.stack.nginx import Nginx
 
 INTERVAL = 0.1

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from sse_tap.blocks.sse import Event
+from sse_tap.blocks.timing import blocks_of
 from sse_tap.demo.caddy import Caddy
 from sse_tap.demo.taps import Taps
 from sse_tap.replay import Replay
-from sse_tap.sse import Event
-from sse_tap.timing import blocks_of
-from sse_tap.trace import Trace, header_value
+from sse_tap.trace.records import Trace, header_value
 from tests.build import comment, trace
 from tests.needs import missing
 from tests.replay.talk import CHUNKED, check_gaps, thrice

@@ -15,10 +15,10 @@ import httpx
 import httpx_sse
 import pytest
 
+from sse_tap.blocks.sse import Event, SSEParser
 from sse_tap.demo.caddy import Caddy
 from sse_tap.replay import Replay
-from sse_tap.sse import Event, SSEParser
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
 from tests.build import DONE, comment, content, trace
 from tests.needs import missing, needs
 from tests.replay.talk import CHUNKED, check_gaps, thrice

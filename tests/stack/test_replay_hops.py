@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from sse_tap.blocks.timing import Seen
 from sse_tap.demo.taps import Taps
 from sse_tap.replay import Replay
-from sse_tap.report import as_json, report_on
-from sse_tap.timing import Seen
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
+from sse_tap.verdict.report import as_json, report_on
 from tests.build import DONE, comment, content, trace
 from tests.replay.talk import CHUNKED
 

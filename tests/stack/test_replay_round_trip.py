@@ -18,7 +18,7 @@ from sse_tap.demo.taps import Taps
 from sse_tap.replay import Replay
 from sse_tap.replay.client import Outgoing, exchange
 from sse_tap.replay.schedule import how_it_ended
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
 from tests.build import DONE, comment, content, trace
 from tests.replay.talk import CHUNKED
 

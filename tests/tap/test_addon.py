@@ -10,8 +10,8 @@ from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.test import taddons
 from mitmproxy.test.tflow import tclient_conn
 
-from sse_tap.exchange import Tap
 from sse_tap.observe.facts import RequestHead, ResponseHead
+from sse_tap.recording.desk import Tap
 from sse_tap.tap.addon import SSETap, as_flow, summary
 
 SSE = (("content-type", "text/event-stream"),)

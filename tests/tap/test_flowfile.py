@@ -12,7 +12,7 @@ from mitmproxy.test import tflow
 
 from sse_tap.importing import CannotImport, trace_of
 from sse_tap.tap.flowfile import flow_of, read, write
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
 from tests.build import trace
 from tests.exporting.samples import chat, hostile, zipped
 

@@ -10,7 +10,7 @@ from mitmproxy.connection import Client, ConnectionState, Server
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 
-from sse_tap.hostheader import HostRewriter
+from sse_tap.tap.hostheader import HostRewriter
 from sse_tap.tap.layer import WireLayer
 
 

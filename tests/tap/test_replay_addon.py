@@ -17,9 +17,9 @@ import pytest
 from mitmproxy import exceptions
 from mitmproxy.test import taddons, tflow, tutils
 
-from sse_tap.ports import free_port
 from sse_tap.tap.replay_addon import SSEReplay
-from sse_tap.tracefile import encode, find_traces, read_trace
+from sse_tap.trace.file import encode, find_traces, read_trace
+from sse_tap.util.ports import free_port
 from tests.build import SSE, event, records, trace
 from tests.replay.talk import check_gaps, thrice
 

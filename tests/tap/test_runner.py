@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sse_tap.ports import free_port
 from sse_tap.tap.runner import Job, StartFailed, _Log, check_upstreams, listen_no_more, plain, run, with_ports
 from sse_tap.tap.spec import parse_tap
+from sse_tap.util.ports import free_port
 
 
 def test_each_tap_of_any_port_gets_one_of_its_own() -> None:

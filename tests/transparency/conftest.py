@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sse_tap.ports import free_port
+from sse_tap.util.ports import free_port
 from tests.transparency.certificates import Certificates
 from tests.transparency.peers import Origin
 from tests.transparency.taps import Taps

@@ -11,14 +11,14 @@ from typing import Any, Self
 import pytest
 from mitmproxy import ctx
 
-from sse_tap.exchange import Exchange
 from sse_tap.observe.facts import Fact
-from sse_tap.recorder import Seams
+from sse_tap.recording.desk import Seams
+from sse_tap.recording.exchange import Exchange
 from sse_tap.tap import addon
 from sse_tap.tap.runner import Job, run
 from sse_tap.tap.spec import parse_tap
-from sse_tap.trace import Trace
-from sse_tap.tracefile import read_trace
+from sse_tap.trace.file import read_trace
+from sse_tap.trace.records import Trace
 
 
 class NoVerdicts:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sse_tap.demo.caddy import find_caddy
 from sse_tap.demo.process import Child
-from sse_tap.ports import free_port
+from sse_tap.util.ports import free_port
 from tests.transparency import peers
 from tests.transparency.certificates import Certificates
 from tests.transparency.clients import curl

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sse_tap.trace import Trace
-from sse_tap.tracefile import TraceError, read_trace
+from sse_tap.trace.file import TraceError, read_trace
+from sse_tap.trace.records import Trace
 
 ROOT = Path(__file__).parents[2]
 

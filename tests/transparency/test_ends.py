@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sse_tap.ports import free_port
-from sse_tap.trace import End, Trace
+from sse_tap.trace.records import End, Trace
+from sse_tap.util.ports import free_port
 from tests.transparency.exchanges import CHUNKED, EVENTS, HTTP1, chunk, get
 from tests.transparency.frames import SSE, Voice, answer, ask, asked, begin, data
 from tests.transparency.peers import Exchange, Origin, Wire, connect, run

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sse_tap.ports import free_port
-from sse_tap.trace import Trace
+from sse_tap.trace.records import Trace
+from sse_tap.util.ports import free_port
 from tests.needs import needs
 from tests.transparency.certificates import Certificates
 from tests.transparency.clients import curl

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from sse_tap.recorder import Seams
-from sse_tap.writer import TraceWriter
+from sse_tap.recording.desk import Seams
+from sse_tap.recording.writer import TraceWriter
 from tests.transparency.exchanges import EVENTS, HTTP1
 from tests.transparency.faulty import Faulty
 from tests.transparency.frames import HTTP2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sse_tap.recorder import Seams
+from sse_tap.recording.desk import Seams
 from tests.transparency.exchanges import CHUNKED, END, EVENTS, chunk, get
 from tests.transparency.faulty import Faulty
 from tests.transparency.peers import Origin, Wire, connect

@@ -13,7 +13,7 @@ import pytest
 
 from sse_tap.demo.caddy import find_caddy
 from sse_tap.demo.process import Child
-from sse_tap.ports import free_port
+from sse_tap.util.ports import free_port
 from tests.needs import missing, needs
 from tests.transparency import clients
 from tests.transparency.app import BODY, COUNT, PAUSE

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sse_tap.tracefile import find_traces, read_trace
+from sse_tap.trace.file import find_traces, read_trace
 from tests.needs import missing
 
 ADDRESS = "10.9.9.1"

@@ -1,0 +1,174 @@
+"""What two traces have in common, and whether time allows that the one fed the other.
+
+A request is seen downstream before it is seen upstream, and every byte of the response the other way round.
+Pure functions of pairs; which pairs are streams is decided in `sse_tap.pairing.correlate`.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+from functools import cached_property
+from operator import sub
+from urllib.parse import urlsplit
+
+from sse_tap.blocks.timing import Seen, finish_of, start_of
+from sse_tap.pairing.alignment import TEXT_SHARE, text_share
+from sse_tap.pairing.clocks import Clocks
+from sse_tap.trace.records import MS, Trace, header_value
+
+# Two servers that were asked the same side by side, each behind a tap (a replay, and one with a fault), are
+# compared as one stream where they gave the same: nothing was passed on, so causality is not to the point.
+SIDE_BY_SIDE = 50 * MS
+BLOCK_SHARE = 0.5  # of the shorter stream's blocks must be in the other for two streams to be alike
+
+
+class Match(IntEnum):
+    """How well two response bodies agree, weakest first."""
+
+    NONE = 0
+    TEXT = 1  # the text of the one is in the other
+    SIMILAR = 2  # most blocks of the one are in the other
+    PREFIX = 3  # one is a beginning of the other
+    EQUAL = 4
+
+
+# --- a trace -------------------------------------------------------------------------------------------
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.IGNORECASE)
+
+
+def request_ids(trace: Trace) -> frozenset[str]:
+    """The ids a request keeps through hops: `traceparent`'s trace-id (W3C Trace Context), x-request-id."""
+    if trace.request is None:
+        return frozenset()
+    ids = set()
+    parent = _TRACEPARENT.match(header_value(trace.request.headers, "traceparent") or "")
+    if parent and parent.group(1).strip("0"):
+        ids.add(f"traceparent {parent.group(1).lower()}")
+    request_id = header_value(trace.request.headers, "x-request-id")
+    if request_id and "[redacted]" not in request_id:
+        ids.add(f"x-request-id {request_id}")
+    return frozenset(ids)
+
+
+def request_key(trace: Trace) -> tuple[str, str, str] | None:
+    """Method, path with query, and body hash: what a plain proxy does not change."""
+    if trace.request is None:
+        return None
+    try:
+        url = urlsplit(trace.request.url)
+    except ValueError:
+        return trace.request.method, trace.request.url, trace.request.body_sha256
+    target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
+    return trace.request.method, target, trace.request.body_sha256
+
+
+class Side:
+    """A trace with what is asked of it again and again; times on the common scale."""
+
+    def __init__(self, seen: Seen, digest: bytes, clocks: Clocks) -> None:
+        self.seen, self.trace, self.digest = seen, seen.trace, digest
+        self.ids, self.key = request_ids(seen.trace), request_key(seen.trace)
+        self.place(clocks)
+
+    def place(self, clocks: Clocks) -> None:
+        """Put the trace on the common scale, again where a machine has moved."""
+        self.zero = clocks.zero(self.trace)
+        self.begin, self.end = self.zero + start_of(self.trace), self.zero + finish_of(self.trace)
+        self.asked = None if self.trace.request is None else self.begin
+        head = self.trace.response
+        self.head = None if head is None else self.zero + head.t
+        times = self.seen.blocks.times
+        self.first = self.zero + times[0] if times else None
+        self.last = self.zero + times[-1] if times else None
+        end = self.trace.end
+        self.cut = end is None or end.reason != "complete"
+
+    @cached_property
+    def raws(self) -> frozenset[bytes]:
+        """The blocks' bytes, without order."""
+        blocks = self.seen.blocks
+        return frozenset(blocks.raw(i).strip() for i in range(len(blocks)))
+
+
+# --- two traces ----------------------------------------------------------------------------------------
+
+
+def agrees(up: Side, down: Side, match: Match) -> bool:
+    """Whether two response bodies agree at least that well."""
+    match match:
+        case Match.EQUAL:
+            return up.digest == down.digest != b""
+        case Match.PREFIX:
+            sent, came = up.seen.data, down.seen.data
+            size = min(len(sent), len(came))
+            return sent[:size] == came[:size]
+        case Match.SIMILAR:
+            few, many = sorted((up.raws, down.raws), key=len)
+            return bool(few) and len(few & many) >= BLOCK_SHARE * len(few)
+        case Match.TEXT:
+            return text_share(up.seen.text, down.seen.text, cut=down.cut) >= TEXT_SHARE
+    return True
+
+
+def _nested(up: Side, down: Side, error: int) -> bool:
+    """Whether the upstream exchange can be inside the downstream one: causality, as far as heads tell."""
+    return _heads_strain(up, down) <= error
+
+
+def _heads_strain(up: Side, down: Side) -> int:
+    """By how much (ns) the heads break causality, were `up` to feed `down`; at most 0 where they do not."""
+    strains = []
+    if up.asked is not None:
+        strains.append(up.asked - down.end)
+        if down.asked is not None:
+            strains.append(down.asked - up.asked)
+    if up.head is not None and down.head is not None:
+        strains.append(up.head - down.head)
+    return max(strains, default=0)
+
+
+def strain(up: Side, down: Side) -> int:
+    """By how much (ns) causality is broken, were `up` to feed `down`; at most 0 where it is not.
+
+    By the heads, and by the bytes where both gave the same: nothing comes out before it went in.
+    """
+    heads = _heads_strain(up, down)
+    return max(heads, -least_delay(up, down, Match.EQUAL)) if up.digest == down.digest != b"" else heads
+
+
+def rewriting_strain(up: Side, down: Side) -> int:
+    """As `strain`, for a hop that writes its own response: it may answer early, but not end early.
+
+    Unless it was broken off: what feeds it may run on when its client has left.
+    """
+    strains = [down.begin - up.begin, up.begin - down.end]
+    if not down.cut:
+        strains.append(up.end - down.end)
+    return max(strains)
+
+
+def least_delay(up: Side, down: Side, match: Match) -> int:
+    """The least time (ns) a head or a block took from up to down."""
+    found = [] if up.head is None or down.head is None or match <= Match.TEXT else [down.head - up.head]
+    if match >= Match.PREFIX:
+        gap = down.zero - up.zero
+        delay = min(map(sub, down.seen.blocks.times, up.seen.blocks.times), default=None)
+        found += [] if delay is None else [delay + gap]
+    return min(found, default=max(down.end - up.begin, 0))
+
+
+def possible(up: Side, down: Side, match: Match, error: int) -> bool:
+    """Whether time allows that `up` fed `down`, where their times may be misplaced by `error` (ns)."""
+    if match <= Match.TEXT:
+        return rewriting_strain(up, down) <= error + MS
+    if not _nested(up, down, error):
+        return False
+    if match < Match.PREFIX or up.first is None or down.first is None:
+        return strain(up, down) <= error + SIDE_BY_SIDE
+    if up.first > down.first + error:
+        return False
+    if match == Match.EQUAL and up.last is not None and down.last is not None and up.last > down.last + error:
+        return False
+    return least_delay(up, down, match) >= -error

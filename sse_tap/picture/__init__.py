@@ -1,0 +1,1 @@
+"""The stream as a picture: lanes, glyphs, the timeline in the terminal, SVG."""

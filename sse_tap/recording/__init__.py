@@ -1,0 +1,1 @@
+"""Facts to files while it runs: the recorder, its exchanges, the writer, alarms and verdict lines."""

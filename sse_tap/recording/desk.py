@@ -1,0 +1,174 @@
+"""What the recorder and its exchanges share: taps, the steps that could fail, who listens, who is told.
+
+`Recorder` is a desk with a queue and a thread; an `Exchange` writes by what stands on the desk.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from sse_tap.observe import Observer
+from sse_tap.observe.facts import Fact, RequestHead, ResponseHead
+from sse_tap.observe.http1 import Http1Observer
+from sse_tap.observe.http2 import Http2Observer
+from sse_tap.recording.writer import BOUND, TraceFile, TraceWriter
+from sse_tap.trace import file as tracefile
+from sse_tap.trace import redact
+from sse_tap.trace.records import Headers
+
+STREAM_TYPES = frozenset({"text/event-stream"})
+"""Response media types that are always recorded (WHATWG HTML, 9.2.2)."""
+
+type Wanted = Callable[[RequestHead, ResponseHead], bool]
+
+
+@dataclass(slots=True)
+class Tap:
+    """One observation point and what was counted at it."""
+
+    name: str
+    listen: str
+    mode: str
+    fidelity: str
+    streams: int = 0
+    chunks: int = 0
+    unobserved: int = 0  # connections whose observer lost its place
+    files: list[TraceFile] = field(default_factory=list)
+    done_recorded: int = 0
+    done_lost: int = 0
+
+    def adopt(self, file: TraceFile) -> None:
+        """Count a new trace; forget those that are closed, but for their counts."""
+        self.streams += 1
+        for old in [old for old in self.files if old.closed]:
+            self.files.remove(old)
+            self.done_recorded += old.recorded
+            self.done_lost += old.lost
+        self.files.append(file)
+
+    @property
+    def recorded(self) -> int:
+        """Chunks that reached their file."""
+        return self.done_recorded + sum(file.recorded for file in self.files)
+
+    @property
+    def lost(self) -> int:
+        """Chunks that passed and could not be recorded."""
+        return self.done_lost + sum(file.lost for file in self.files)
+
+
+class Recorded(Protocol):
+    """An exchange as those who listen see it."""
+
+    @property
+    def number(self) -> int:
+        """Tells it apart."""
+
+    @property
+    def tap(self) -> Tap:
+        """Where it passed."""
+
+    @property
+    def head(self) -> RequestHead:
+        """What was asked."""
+
+    @property
+    def path(self) -> Path | None:
+        """The trace file, once this is known to be a stream."""
+
+    @property
+    def body_sha256(self) -> str:
+        """Hash of the request's body; "" until it is complete."""
+
+
+class Open(Protocol):
+    """A trace that is being written."""
+
+    def lag(self, t: int, ms: float) -> None:
+        """The tap's loop ran late."""
+
+    def take(self, fact: Fact) -> None:
+        """Record one fact."""
+
+
+class Listener(Protocol):
+    """Hears of every exchange, on the observer thread: alarms, verdict lines. Must be quick."""
+
+    def fact(self, exchange: Recorded, fact: Fact) -> None:
+        """A fact, after it was recorded."""
+
+    def tick(self, t: int) -> None:
+        """All that passed before `t` (monotonic ns) was told."""
+
+
+@dataclass(frozen=True)
+class Seams:
+    """Where tests put a fault in: every step of the recorder that could fail, by its own name."""
+
+    http1: Callable[[str], Observer] = lambda scheme: Http1Observer(scheme=scheme)
+    http2: Callable[[str], Observer] = lambda scheme: Http2Observer(scheme=scheme)
+    redact_headers: Callable[[Headers], Headers] = redact.redact_headers
+    redact_url: Callable[[str], str] = redact.redact_url
+    redact_body: Callable[[bytes, str], bytes] = redact.redact_body
+    encode_chunks: Callable[..., bytes] = tracefile.encode_chunks
+    queue: Callable[[], deque[tuple[Callable[..., None], tuple[object, ...]]]] = deque
+    writer: Callable[[Callable[[str], None], int], TraceWriter] = lambda report, bound: TraceWriter(
+        report, bound=bound
+    )
+
+
+class Desk:
+    """What every exchange is recorded by. `report` gets sentences for people (from any thread).
+
+    `wanted` decides, beyond the content type, which exchanges are recorded. `versions` goes into every
+    header.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        report: Callable[[str], None],
+        *,
+        types: Iterable[str] = (),
+        wanted: Wanted | None = None,
+        versions: Mapping[str, str] | None = None,
+        bound: int = BOUND,
+        seams: Seams | None = None,
+    ) -> None:
+        self.directory = directory
+        self.types = STREAM_TYPES | {kind.lower() for kind in types}
+        self.wanted = wanted
+        self.versions = dict(versions or {})
+        self.seams = seams or Seams()
+        self.writer = self.seams.writer(report, bound)
+        self.listeners: list[Listener] = []
+        self.boot_id = tracefile.boot_id()
+        self.open: dict[int, Open] = {}  # by id(): the traces being written
+        self._report = report
+        self._said: set[str] = set()
+
+    def suffered(self, what: str) -> None:
+        """Say once, for each kind of trouble, that the record suffered."""
+        if what not in self._said and len(self._said) < 100:
+            self._said.add(what)
+            self._report(f"the record suffers, the streams do not: {what}")
+
+    def said(self, text: str) -> None:
+        """A sentence for people."""
+        self._report(text)
+
+    def tell(self, exchange: Recorded, fact: Fact) -> None:
+        """Pass a fact on to the listeners."""
+        for listener in self.listeners:
+            self.guarded(listener.fact, exchange, fact)
+
+    def guarded(self, step: Callable[..., None], *args: object) -> None:
+        """A step of a listener: what it raises costs nothing but itself."""
+        try:
+            step(*args)
+        except Exception as error:  # noqa: BLE001 - a listener must not harm the record
+            self.suffered(f"a listener failed: {type(error).__name__}: {error}")

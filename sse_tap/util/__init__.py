@@ -1,0 +1,1 @@
+"""Text for people, URLs, ports: what every wing may use."""

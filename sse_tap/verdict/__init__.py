@@ -1,0 +1,1 @@
+"""What a hop did to a stream, why, and what to change."""

@@ -1,0 +1,180 @@
+"""What a hop did that is no verdict: headers, ends and aborts that waited, comments late, merged or lost.
+
+As `sse_tap.verdict.findings` tells what one trace shows, this tells what two show that one cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sse_tap.blocks.timing import Kind, Seen, finish_of, silence_of, start_of
+from sse_tap.trace.records import MS, End, Trace
+from sse_tap.util.text import duration, plural
+from sse_tap.verdict.causes import Clues, cause_of
+from sse_tap.verdict.findings import Finding
+from sse_tap.verdict.judge import Hop, Verdict
+from sse_tap.verdict.signature import Shape, ms
+
+HEADERS_HELD = 50 * MS  # headers that wait longer than this for the first block are worth a word
+END_HELD = 1_000 * MS  # and an end that waits so long after the last byte
+QUIET = 5_000 * MS  # a silence that long is one that keepalives are for
+ABORT_LATE = 1_000 * MS  # an abort that takes this long lets the server work for nobody
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """A judged hop; `above`, `below`: what to add (ns) to a time of the upstream or downstream trace."""
+
+    hop: Hop
+    shape: Shape
+    clues: Clues
+    above: int
+    below: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.hop.upstream}→{self.hop.downstream}"
+
+    @property
+    def up(self) -> Trace:
+        return self.hop.measured.up.trace
+
+    @property
+    def down(self) -> Trace:
+        return self.hop.measured.down.trace
+
+    def finding(self, kind: str, severity: str, t: int, text: str, tap: str) -> Finding:
+        """A finding at `t` (ns since the stream's first request)."""
+        return Finding(kind, severity, t / MS, text, tap, self.name)
+
+
+def findings_between(hop: Hop, shape: Shape, clues: Clues, above: int, below: int) -> Iterator[Finding]:
+    """What two taps tell of the hop between them, beside its verdict.
+
+    `above`, `below`: ns to add to a time of the upstream or downstream trace to count from the stream's
+    first request, as `at_ms` of these findings does.
+    """
+    scene = _Scene(hop, shape, clues, above, below)
+    for audit in _AUDITS:
+        yield from audit(scene)
+
+
+def _headers(scene: _Scene) -> Iterator[Finding]:
+    """Headers that waited for the body, with the cause, where the verdict's is not theirs too."""
+    down, withheld = scene.down, headers_withheld(scene.hop)
+    if withheld is None:
+        return
+    told = scene.shape.signature == "whole-response"
+    cause = None if told else cause_of("", "headers-withheld", scene.clues)
+    until = "the first byte of the body" if down.response else "nobody waited for them any longer"
+    text = f"{scene.name} kept the response headers back for {ms(withheld)}, until {until}"
+    text += f": {cause.cause}. Remedy: {cause.remedy}" if cause else ""
+    t = down.response.t if down.response else finish_of(down)
+    yield scene.finding("headers-withheld", "warning", t + scene.below, text, down.tap)
+
+
+def headers_withheld(hop: Hop) -> int | None:
+    """How long (ns) a hop kept the response headers back until it had body to send; None where it did not."""
+    up, down, m = hop.measured.up.trace, hop.measured.down.trace, hop.measured
+    if up.response is None or hop.kind != "bytes":
+        return None
+    if down.response is None:
+        return _never_sent(up.response.t + m.clock.ns, up, down)
+    if not len(down.chunks):
+        return None
+    held = down.response.t - up.response.t - m.clock.ns - m.baseline
+    with_body = down.chunks.times[0] - down.response.t <= 5 * MS
+    waited = bool(len(up.chunks)) and up.chunks.times[0] - up.response.t >= HEADERS_HELD
+    return held if with_body and waited and held >= HEADERS_HELD else None
+
+
+def _never_sent(left: int, up: Trace, down: Trace) -> int | None:
+    """How long (ns) headers that left the upstream tap at `left` were waited for, where no body came."""
+    gone = down.end is not None and down.end.reason in ("client-aborted", "upstream-timeout")
+    held = finish_of(down) - left
+    return held if gone and not len(up.chunks) and held >= HEADERS_HELD else None
+
+
+def _comments(scene: _Scene) -> Iterator[Finding]:
+    """Comments that a hop which was found at fault did not pass on as they came."""
+    hop, down = scene.hop, scene.down
+    if hop.verdict in (Verdict.CLEAN, Verdict.INCONCLUSIVE):
+        return
+    for kind, count, what in (
+        ("comments-lost", hop.comments_lost, "never came out of"),
+        ("comments-merged", hop.comments_merged, "came merged with other blocks out of"),
+        ("comments-late", hop.comments_late, "came late out of"),
+    ):
+        if count:
+            text = f"{plural(count, 'comment')} {what} {scene.name}"
+            yield scene.finding(kind, "warning", start_of(down) + scene.below, text, down.tap)
+
+
+def _swallowed(scene: _Scene) -> Iterator[Finding]:
+    """Comments that a hop which writes its own stream kept to itself: worst in a silence of its own."""
+    if scene.hop.kind != "text":
+        return
+    above, below = scene.hop.measured.up, scene.hop.measured.down
+    passed = {below.blocks.raw(i).strip() for i in _comments_of(below)}
+    lost = [i for i in _comments_of(above) if above.blocks.raw(i).strip() not in passed]
+    if not lost:
+        return
+    length, since = silence_of(below.trace)
+    since += scene.below
+    times = [above.blocks.times[i] + scene.above for i in lost]
+    inside = sum(since < t < since + length for t in times)
+    text = f"{scene.name} passed on none of {above.trace.tap}'s {plural(len(lost), 'comment')}"
+    long = inside and length >= QUIET
+    if long:
+        text += f": silent for {duration(length)} while {inside} of them came in"
+    severity = "warning" if long else "info"
+    yield scene.finding("comments-swallowed", severity, times[0], text, below.trace.tap)
+
+
+def _comments_of(seen: Seen) -> list[int]:
+    return [i for i, kind in enumerate(seen.blocks.shapes) if kind == Kind.COMMENT]
+
+
+def _ends(scene: _Scene) -> Iterator[Finding]:
+    """A clean end that came out as a broken one, and an end that waited."""
+    before, after, name = scene.up.end, scene.down.end, scene.name
+    if before is None or after is None or before.reason != "complete":
+        return
+    t = after.t + scene.below
+    if after.reason in ("upstream-reset", "protocol-error"):
+        text = f"the stream ended well before {name} and was broken off after it"
+        yield scene.finding("end-broken", "warning", t, text, scene.down.tap)
+    late = t - before.t - scene.above
+    last = scene.down.chunks.times
+    waited = after.t - last[-1] if last else 0
+    if after.reason == "complete" and min(late, waited) >= END_HELD:
+        text = f"{name} kept the end of the stream back for {ms(min(late, waited))} after its last byte"
+        yield scene.finding("end-withheld", "info", t, text, scene.down.tap)
+
+
+def _abort(scene: _Scene) -> Iterator[Finding]:
+    """Whether a client's abort got through a hop to the tap before it, and how fast."""
+    above, below, name = scene.up.end, scene.down.end, scene.name
+    if above is None or below is None or below.reason != "client-aborted":
+        return
+    left = _closed(below) + scene.below
+    reached = above.reason == "client-aborted"
+    took = max((_closed(above) if reached else above.t) + scene.above - left, 0)
+    tap = scene.up.tap
+    if reached:
+        kind, severity = ("abort-late", "warning") if took >= ABORT_LATE else ("abort-passed", "info")
+        text = f"{name} passed the client's abort on after {duration(took)}"
+    elif took >= ABORT_LATE:
+        kind, severity = "abort-lost", "warning"
+        text = f"{name} did not pass the client's abort on: {tap} streamed for another {duration(took)}"
+    else:  # the stream ended by itself meanwhile
+        return
+    yield scene.finding(kind, severity, left, text, tap)
+
+
+def _closed(end: End) -> int:
+    return end.t if end.client_closed_t is None else end.client_closed_t
+
+
+_AUDITS: tuple[Callable[[_Scene], Iterator[Finding]], ...] = (_headers, _comments, _swallowed, _ends, _abort)

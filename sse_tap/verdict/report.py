@@ -1,0 +1,229 @@
+"""Recordings to report: every stream, every hop's verdict, cause and findings, and the report as JSON.
+
+The JSON is the design's contract ("the verdict"): keys may be added, not renamed. Pure functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sse_tap.blocks.timing import DATA_KINDS, Kind, Seen, finish_of, first_ms, reads_of, silence_of, start_of
+from sse_tap.pairing.alignment import Relation
+from sse_tap.pairing.correlate import Progress, Stream, streams_of
+from sse_tap.pairing.likeness import Match
+from sse_tap.trace.records import MS
+from sse_tap.verdict.causes import Cause, Clues, cause_of, clues_of
+from sse_tap.verdict.findings import SUSPECTED, Finding, findings_of
+from sse_tap.verdict.holds import MIN_HOLD
+from sse_tap.verdict.hopfindings import findings_between
+from sse_tap.verdict.judge import Hop, Verdict, judge, judge_text
+from sse_tap.verdict.signature import Shape, shape_of
+
+VERSION = 1
+MOST_OTHERS = 3  # pairings tried before an ambiguous hop is judged
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A hop with everything said about it; `cause` is None for `clean` and `inconclusive`."""
+
+    hop: Hop
+    shape: Shape
+    clues: Clues
+    cause: Cause | None
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """One stream: its hops, upstream first, and its findings, by time since its first request."""
+
+    stream: Stream
+    hops: tuple[Judged, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def flagged(self) -> bool:
+        """Whether a hop did something to the stream."""
+        return any(judged.hop.flagged for judged in self.hops)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All streams of some recordings, earliest first."""
+
+    streams: tuple[StreamReport, ...]
+
+    @property
+    def flagged(self) -> bool:
+        """Whether any hop did something to any stream."""
+        return any(stream.flagged for stream in self.streams)
+
+
+def report_on(seen: Sequence[Seen], *, min_hold: int = MIN_HOLD, progress: Progress | None = None) -> Report:
+    """Judge every hop of every stream (`min_hold` in ns); `progress(done, of)` counts streams."""
+    streams = streams_of(seen)
+    found = []
+    for done, stream in enumerate(streams, 1):
+        found.append(report_stream(stream, min_hold=min_hold))
+        if progress:
+            progress(done, len(streams))
+    return Report(tuple(found))
+
+
+def report_stream(stream: Stream, *, min_hold: int = MIN_HOLD) -> StreamReport:
+    """Judge every hop of one stream."""
+    hops = tuple(judge_hop(stream, up, min_hold=min_hold) for up in range(len(stream.traces) - 1))
+    findings = sorted(_findings(stream, hops), key=lambda finding: finding.at_ms)
+    return StreamReport(stream, hops, tuple(findings))
+
+
+def judge_hop(stream: Stream, up: int, *, min_hold: int = MIN_HOLD) -> Judged:
+    """The verdict on the hop between traces `up` and `up + 1` of a stream, with its cause."""
+    hop = hop_of(stream, up, min_hold=min_hold)
+    others = stream.others[up][:MOST_OTHERS] if up < len(stream.others) else ()
+    if any(hop_of(stream, up, other, min_hold=min_hold).verdict != hop.verdict for other in others):
+        hop = replace(hop, verdict=Verdict.INCONCLUSIVE, why=f"ambiguous: {stream.reason}")
+    shape = shape_of(hop)
+    traces = stream.traces[up], stream.traces[up + 1]
+    clues = clues_of(*traces, shape.wait_ms, rewrites=hop.kind == "text")
+    return Judged(hop, shape, clues, cause_of(hop.verdict, shape.signature, clues))
+
+
+def hop_of(stream: Stream, up: int, other: Seen | None = None, *, min_hold: int = MIN_HOLD) -> Hop:
+    """What was measured between traces `up` and `up + 1`: by the text where that is all they have in common.
+
+    `other`: a trace in the place of `up`, where the pairing is ambiguous. `min_hold` in ns.
+    """
+    compared = judge_text if stream.matches[up] == Match.TEXT else judge
+    return compared(other or stream.seen[up], stream.seen[up + 1], stream.clock(up), min_hold=min_hold)
+
+
+# --- findings of a stream -------------------------------------------------------------------------------
+
+
+def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
+    """What each trace tells, once: the same fact seen by two taps is told by the one nearest its origin."""
+    told: set[tuple[str, str]] = set()
+    for index, (seen, offset) in enumerate(zip(stream.seen, stream.offsets, strict=True)):
+        same = index > 0 and _passed_on(hops[index - 1].hop)
+        shift = (offset + start_of(seen.trace)) / MS
+        known = index > 0 and hops[index - 1].hop.kind == "text"  # the hop has its verdict: no suspicion
+        for finding in findings_of(seen, first=not same):
+            if (finding.kind, finding.text) not in told and not (known and finding.kind == SUSPECTED):
+                told.add((finding.kind, finding.text))
+                yield replace(finding, at_ms=finding.at_ms + shift)
+    for up, judged in enumerate(hops):
+        yield from findings_between(
+            judged.hop, judged.shape, judged.clues, stream.offsets[up], stream.offsets[up + 1]
+        )
+    if stream.reason:
+        kind = "ambiguous" if stream.ambiguous else "side-by-side" if stream.matches else "attempt"
+        yield Finding(kind, "warning" if stream.ambiguous else "info", 0.0, stream.reason)
+
+
+def _passed_on(hop: Hop) -> bool:
+    """Whether both taps of a hop saw the same body."""
+    return hop.kind == "bytes" and hop.measured.alignment.relation == Relation.SAME
+
+
+# --- as JSON --------------------------------------------------------------------------------------------
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report by the contract of `hops --json`."""
+    return {
+        "version": VERSION,
+        "flagged": report.flagged,
+        "streams": [_stream_json(stream) for stream in report.streams],
+    }
+
+
+def _stream_json(report: StreamReport) -> dict[str, Any]:
+    stream = report.stream
+    request = stream.traces[-1].request
+    return {
+        "id": stream.id,
+        "method": request.method if request else None,
+        "url": request.url if request else None,
+        "flagged": report.flagged,
+        "ambiguous": stream.ambiguous,
+        "reason": stream.reason,
+        "uncertainty_ms": _rounded(stream.uncertainty_ms),
+        "taps": [tap_json(seen) for seen in stream.seen],
+        "hops": [hop_json(judged) for judged in report.hops],
+        "findings": [_finding_json(finding) for finding in report.findings],
+    }
+
+
+def tap_json(seen: Seen) -> dict[str, Any]:
+    """The figures of one tap's trace."""
+    trace, blocks = seen.trace, seen.blocks
+    begin = start_of(trace)
+    return {
+        "name": trace.tap,
+        "trace": trace.source or trace.header.id,
+        "id": trace.header.id,
+        "chunks": len(trace.chunks),
+        "reads": reads_of(trace),
+        "blocks": len(blocks),
+        "comments": blocks.shapes.count(Kind.COMMENT),
+        "bytes": trace.chunks.nbytes,
+        "status": trace.response.status if trace.response else None,
+        "ttfb_ms": _rounded((trace.response.t - begin) / MS if trace.response else None),
+        "ttfe_ms": _rounded(first_ms(blocks, blocks.shapes, DATA_KINDS, begin)),
+        "duration_ms": _rounded((finish_of(trace) - begin) / MS),
+        "longest_silence_ms": _rounded(silence_of(trace)[0] / MS),
+        "end": trace.end.reason if trace.end else "",
+    }
+
+
+def hop_json(judged: Judged) -> dict[str, Any]:
+    """One hop by the contract, and what was added to it."""
+    hop, shape, cause = judged.hop, judged.shape, judged.cause
+    return {
+        "upstream": hop.upstream,
+        "downstream": hop.downstream,
+        "verdict": str(hop.verdict),
+        "kind": hop.kind,
+        "blocks": hop.blocks,
+        "coalesced_blocks": hop.coalesced_blocks,
+        "groups": len(hop.groups),
+        "in_flight_blocks": hop.in_flight_blocks,
+        "baseline_ms": _rounded(hop.baseline_ms),
+        "hold_ms": {
+            "p50": _rounded(hop.hold_p50_ms),
+            "p95": _rounded(hop.hold_p95_ms),
+            "max": _rounded(hop.hold_max_ms),
+        },
+        "uncertainty_ms": _rounded(hop.uncertainty_ms),
+        "blocks_lost": hop.blocks_lost,
+        "bytes_lost": hop.bytes_lost,
+        "comments_lost": hop.comments_lost,
+        "comments_late": hop.comments_late,
+        "comments_merged": hop.comments_merged,
+        "signature": shape.signature,
+        "period_ms": _rounded(shape.period_ms),
+        "buffer_bytes": shape.size,
+        "evidence": shape.evidence,
+        "product": judged.clues.product,
+        "cause": cause.cause if cause else "",
+        "remedy": cause.remedy if cause else "",
+        "snippet": {"product": cause.product, "text": cause.snippet} if cause and cause.snippet else None,
+    }
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    return {
+        "kind": finding.kind,
+        "severity": finding.severity,
+        "at_ms": _rounded(finding.at_ms),
+        "text": finding.text,
+        "tap": finding.tap,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    """Milliseconds to the microsecond; None stays None."""
+    return None if value is None else round(value, 3)

@@ -1,0 +1,127 @@
+"""sse_tap.verdict.hopfindings: what two taps tell of the hop between them, beside its verdict."""
+
+from __future__ import annotations
+
+import pytest
+
+from sse_tap.trace.records import Trace
+from sse_tap.verdict.judge import Verdict
+from sse_tap.verdict.report import Report, as_json
+from tests import build
+from tests.build import comment, content, event
+from tests.verdict.test_report import CADDY, EVERY_100, both, kinds, report
+
+
+def test_headers_that_wait_for_the_first_byte_are_a_finding_and_no_verdict() -> None:
+    found = report(
+        *both(
+            [(t + 0.4, data) for t, data in EVERY_100],
+            response_ms=100.4,
+            headers=(*build.SSE, ("server", "nginx")),
+        )
+    )
+    assert found.streams[0].hops[0].hop.verdict == Verdict.CLEAN
+    (finding,) = [one for one in found.streams[0].findings if one.kind == "headers-withheld"]
+    assert finding.text.startswith("origin→edge kept the response headers back for 99 ms")
+    assert "proxy_buffering" in finding.text
+    assert not found.flagged
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"), [("client-aborted", True), ("upstream-timeout", True), ("upstream-reset", False)]
+)
+def test_headers_that_a_client_waited_for_in_vain(reason: str, told: bool) -> None:
+    """The model thinks for a minute, nginx keeps the headers back, and the client knows of no answer."""
+    up = build.trace("origin", [], response_ms=2, end_ms=60_000, reason="client-aborted", origin_ms=0.2)
+    down = build.trace("edge", [], response_ms=None, end_ms=60_000, reason=reason)
+    texts = [one.text for one in report(up, down).streams[0].findings if one.kind == "headers-withheld"]
+    assert len(texts) == told
+    assert not told or "for 59 998 ms, until nobody waited for them any longer" in texts[0]
+
+
+def test_headers_kept_back_with_all_the_rest_have_the_verdicts_cause() -> None:
+    found = report(*both([(2001, data) for _, data in EVERY_100], response_ms=2001, headers=CADDY)).streams[0]
+    (finding,) = [one for one in found.findings if one.kind == "headers-withheld"]
+    assert "Remedy" not in finding.text
+    assert found.hops[0].cause is not None
+
+
+def test_headers_that_are_sent_with_the_first_byte_by_the_origin_are_no_finding() -> None:
+    up = build.trace("origin", EVERY_100, response_ms=100, origin_ms=0.2)
+    down = build.trace("edge", [(t + 0.4, data) for t, data in EVERY_100], response_ms=100.4)
+    assert "headers-withheld" not in kinds(report(up, down))
+
+
+def test_a_merged_comment_is_told_apart() -> None:
+    sent = sorted([*EVERY_100, (1050, comment())])
+    found = report(*both([(2001, data) for _, data in sent], sent))
+    assert "comments-merged" in kinds(found)
+    assert as_json(found)["streams"][0]["hops"][0]["comments_merged"] == 1
+
+
+def test_an_end_that_is_kept_back() -> None:
+    assert "end-withheld" in kinds(report(*both([(t + 0.4, d) for t, d in EVERY_100], end_ms=5000)))
+
+
+def test_a_clean_end_that_came_out_broken() -> None:
+    found = report(*both([(t + 0.4, d) for t, d in EVERY_100], reason="upstream-reset"))
+    assert "end-broken" in kinds(found)
+    assert found.streams[0].hops[0].hop.verdict == Verdict.CLEAN
+
+
+def aborted(up_end_ms: float, reason: str) -> list[Trace]:
+    """A client leaves after 1 s; the tap before the hop sees what it sees."""
+    came = [(t + 0.4, data) for t, data in EVERY_100[:10]]
+    sent = EVERY_100[:10] if up_end_ms < 1100 else EVERY_100
+    down = build.trace(
+        "edge", came, response_ms=1.4, end_ms=1003, reason="client-aborted", client_closed_ms=1002
+    )
+    up = build.trace("origin", sent, origin_ms=0.2, end_ms=up_end_ms, reason=reason)
+    return [up, down]
+
+
+@pytest.mark.parametrize(
+    ("up_end_ms", "reason", "kind", "words"),
+    [
+        (1006.8, "client-aborted", "abort-passed", "origin→edge passed the client's abort on after 5.0 ms"),
+        (4001.8, "client-aborted", "abort-late", "origin→edge passed the client's abort on after 3 s"),
+        (
+            3001.8,
+            "complete",
+            "abort-lost",
+            "did not pass the client's abort on: origin streamed for another 2 s",
+        ),
+        (3001.8, "tap-stopped", "abort-lost", "origin streamed for another 2 s"),
+        (1010, "complete", None, ""),
+    ],
+)
+def test_whether_and_when_a_clients_abort_got_through(
+    up_end_ms: float, reason: str, kind: str | None, words: str
+) -> None:
+    told = [one for one in report(*aborted(up_end_ms, reason)).streams[0].findings if "abort-" in one.kind]
+    assert [one.kind for one in told] == ([kind] if kind else [])
+    assert all(words in one.text and one.at_ms == 1002 for one in told)
+
+
+def model_and_app(silence: float, *, passes: bool = False) -> Report:
+    """A model that comments every second while it thinks, and an application that writes its own stream."""
+    beats = [(1000.0 * i, comment("PROCESSING")) for i in range(1, round(silence / 1000))]
+    words = [(silence + 100 * i, f"w{i} ") for i in range(1, 9)]
+    told = [(t + 2, event(f'{{"content":"{word}"}}')) for t, word in words]
+    up = build.trace(
+        "model", [*beats, *[(t, content(word)) for t, word in words]], url="http://m/v1", origin_ms=5
+    )
+    return report(up, build.trace("app", [*(beats if passes else []), *told], end_ms=silence + 900))
+
+
+def test_comments_that_an_application_keeps_to_itself() -> None:
+    found = [one for one in model_and_app(12_000).streams[0].findings if one.kind == "comments-swallowed"]
+    assert [(one.severity, one.text) for one in found] == [
+        (
+            "warning",
+            "model→app passed on none of model's 11 comments: silent for 12.1 s while 11 of them came in",
+        )
+    ]
+    (short,) = [one for one in model_and_app(3000).streams[0].findings if one.kind == "comments-swallowed"]
+    assert (short.severity, short.text) == ("info", "model→app passed on none of model's 2 comments")
+    assert "comments-swallowed" not in kinds(model_and_app(12_000, passes=True))

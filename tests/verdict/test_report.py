@@ -1,0 +1,163 @@
+"""Recordings to report, and the report as JSON by its contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from sse_tap.blocks.timing import Seen
+from sse_tap.trace.records import Trace
+from sse_tap.verdict.judge import Verdict
+from sse_tap.verdict.report import Report, as_json, report_on
+from tests import build, synthetic
+from tests.build import comment, content, event
+
+EVERY_100 = [(100 * i, event(str(i))) for i in range(1, 21)]
+CADDY = (*build.SSE, ("via", "1.1 Caddy"))
+
+STREAM_KEYS = {"id", "method", "url", "taps", "hops", "findings"}
+TAP_KEYS = {
+    *("name", "trace", "chunks", "reads", "blocks", "comments", "ttfb_ms", "ttfe_ms", "duration_ms"),
+    *("longest_silence_ms", "end"),
+}
+HOP_KEYS = {
+    *("upstream", "downstream", "verdict", "blocks", "coalesced_blocks", "groups", "baseline_ms", "hold_ms"),
+    *("comments_lost", "bytes_lost", "signature", "evidence", "cause", "remedy"),
+}
+
+
+def report(*traces: Trace) -> Report:
+    return report_on([Seen(trace) for trace in traces])
+
+
+def both(
+    came: Sequence[tuple[Any, ...]], sent: Sequence[tuple[Any, ...]] = EVERY_100, **down: Any
+) -> list[Trace]:
+    return [
+        build.trace("origin", sent, request_ms=0, origin_ms=0.2),
+        build.trace("edge", came, **({"response_ms": 1.4} | down)),
+    ]
+
+
+def test_the_contracts_keys_are_all_there() -> None:
+    found = as_json(report(*both([(2001, data) for _, data in EVERY_100], headers=CADDY)))
+    assert (found["version"], found["flagged"]) == (1, True)
+    (stream,) = found["streams"]
+    assert stream.keys() >= STREAM_KEYS
+    assert all(tap.keys() >= TAP_KEYS for tap in stream["taps"])
+    (hop,) = stream["hops"]
+    assert hop.keys() >= HOP_KEYS
+    assert hop["hold_ms"].keys() == {"p50", "p95", "max"}
+    assert (hop["upstream"], hop["downstream"], hop["verdict"]) == ("origin", "edge", "coalesces")
+    assert (hop["blocks"], hop["coalesced_blocks"], hop["groups"]) == (20, 20, 1)
+    assert hop["signature"] == "whole-response"
+    assert hop["evidence"] == "20 blocks sent over 1 900 ms arrived in 1 read"
+    assert "response_buffers" in hop["remedy"]
+    assert hop["snippet"]["product"] == "caddy"
+    assert [tap["name"] for tap in stream["taps"]] == ["origin", "edge"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_clean_hop_has_no_cause() -> None:
+    found = as_json(report(*both([(t + 0.4, data) for t, data in EVERY_100])))
+    (hop,) = found["streams"][0]["hops"]
+    assert (found["flagged"], hop["verdict"], hop["signature"]) == (False, "clean", None)
+    assert (hop["cause"], hop["remedy"], hop["snippet"]) == ("", "", None)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_every_report_is_json(seed: int) -> None:
+    case = synthetic.case(seed)
+    json.dumps(as_json(report(case.up, case.down)), allow_nan=False)
+
+
+def test_a_header_alone_is_a_stream_without_figures() -> None:
+    found = as_json(report(Trace(build.trace("edge", []).header)))
+    (stream,) = found["streams"]
+    assert (stream["method"], stream["hops"]) == (None, [])
+    assert (stream["taps"][0]["ttfb_ms"], stream["taps"][0]["end"]) == (None, "")
+
+
+def kinds(found: Report) -> list[str]:
+    return [finding.kind for finding in found.streams[0].findings]
+
+
+def test_a_hop_that_writes_its_own_stream_has_an_applications_cause() -> None:
+    words = [(100 * i, f"w{i} ") for i in range(1, 21)]
+    up = build.trace("model", [(t, content(word)) for t, word in words], url="http://m/v1", origin_ms=5)
+    told = [(2010, event(f'{{"content":"{word}"}}')) for _, word in words]
+    found = report(up, build.trace("app", told, end_ms=2020))
+    (hop,) = found.streams[0].hops
+    assert "suspected-upstream" not in kinds(found)
+    assert hop.cause is not None
+    assert hop.cause.cause.startswith("the application collects the whole text")
+
+
+def test_a_rewritten_body_is_audited_like_any_other() -> None:
+    words = [
+        *[(100 * i, f"w{i} ") for i in range(1, 6)],
+        *[(20_000 + 100 * i, f"v{i} ") for i in range(1, 6)],
+    ]
+    told = [(t + 2, event(f'{{"content":"{word}"}}')) for t, word in words]
+    up = build.trace("model", [(t, content(word)) for t, word in words], url="http://m/v1", origin_ms=5)
+    app = build.trace("app", sorted([*told, (20_101.9, comment())]), end_ms=20_600)
+    (gap,) = [one for one in report(up, app).streams[0].findings if one.kind == "keepalive-gap"]
+    assert (gap.tap, gap.severity) == ("app", "warning")
+
+
+def test_what_two_taps_saw_alike_is_told_once() -> None:
+    found = report(
+        *both(
+            [(t + 0.4, d) for t, d in [*EVERY_100, (2100, b"data: cut")]], [*EVERY_100, (2100, b"data: cut")]
+        )
+    )
+    assert kinds(found).count("mid-block") == 1
+
+
+def test_times_count_from_the_streams_first_request() -> None:
+    sent = [(100, event("1")), (62_000, event("2"))]
+    found = report(
+        build.trace("origin", sent, origin_ms=500), build.trace("edge", [(t + 501, d) for t, d in sent])
+    )
+    silence = next(one for one in found.streams[0].findings if one.kind == "silence")
+    assert silence.at_ms == pytest.approx(600)
+
+
+def test_an_ambiguous_pairing_is_judged_where_every_pairing_says_the_same() -> None:
+    def traces(ends: Sequence[float]) -> list[Trace]:
+        sent = [(100.0 * i, event("same")) for i in range(1, 11)]
+        ups = [build.trace("origin", sent, origin_ms=1 + i / 100, id=f"u{i}") for i in range(2)]
+        downs = [
+            build.trace(
+                "edge", [(end, data) for _, data in sent], origin_ms=i / 100, id=f"d{i}", response_ms=end
+            )
+            for i, end in enumerate(ends)
+        ]
+        return [*ups, *downs]
+
+    found = report(*traces([1100, 1100]))
+    assert all(one.stream.ambiguous for one in found.streams)
+    assert [one.hops[0].hop.verdict for one in found.streams] == [Verdict.COALESCES] * 2
+    assert "ambiguous" in kinds(found)
+
+
+def test_the_min_hold_is_the_callers() -> None:
+    sent = [(19 * i, event(str(i))) for i in range(1, 61)]
+    came = [(19 * (i + i % 2) + 0.5, event(str(i))) for i in range(1, 61)]
+    seen = [Seen(trace) for trace in both(came, sent)]
+    assert not report_on(seen).flagged
+    assert report_on(seen, min_hold=10_000_000).flagged
+
+
+def test_progress_counts_streams() -> None:
+    steps: list[tuple[int, int]] = []
+    traces = [build.trace("edge", EVERY_100, id=f"{i}", origin_ms=i * 5000) for i in range(3)]
+    report_on([Seen(trace) for trace in traces], progress=lambda done, of: steps.append((done, of)))
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_no_traces_are_an_empty_report() -> None:
+    assert as_json(report()) == {"version": 1, "flagged": False, "streams": []}
