@@ -27,27 +27,25 @@ from sse_tap.blocks.timing import (
 from sse_tap.trace.records import MS, Trace
 from sse_tap.util.text import duration, plural
 from sse_tap.verdict.signature import Burst, bursts_of, filled, ms, period_of
-
-SECOND = 1_000 * MS
+from sse_tap.verdict.thresholds import (
+    BURST_BLOCKS,
+    BURST_WAIT,
+    GZIP_HEADER,
+    LATE_KEEPALIVE,
+    MANY_BLOCKS,
+    MOST_SILENCES,
+    PUSHED_AFTER,
+    PUSHED_WITHIN,
+    SECOND,
+    STOPPED_KEEPALIVE,
+    WHOLE_WAIT,
+)
 
 # Idle limits of what usually stands between a server and its client: the default, and whose it is.
 IDLE_LIMITS = (
     (60 * SECOND, "nginx, Apache, AWS load balancers and Azure gateways give up after 60 s by default"),
     (100 * SECOND, "Cloudflare gives up after 100 s (error 524)"),
 )
-MOST_SILENCES = 5  # of the longest are told
-# A silence this many times the keepalive interval, without a comment in it, is no jitter.
-LATE_KEEPALIVE = 1.5
-STOPPED_KEEPALIVE = 3.0
-# A comment that ends a silence this long and comes with an event was let go by that event.
-PUSHED_AFTER = 5 * SECOND
-PUSHED_WITHIN = 5 * MS
-# Bursts are worth a word when blocks that belong apart came together after a wait.
-BURST_WAIT = 100 * MS
-BURST_BLOCKS = 3
-MANY_BLOCKS = 5
-WHOLE_WAIT = 500 * MS
-GZIP_HEADER = 10  # bytes: a first compressed chunk of this size is a compressor that was not flushed
 
 SUSPECTED = "suspected-upstream"
 

@@ -21,18 +21,7 @@ from sse_tap.blocks.timing import Seen, start_of
 from sse_tap.pairing.alignment import Alignment, Relation, align, contiguous
 from sse_tap.pairing.clocks import ClockShift
 from sse_tap.trace.records import MS, Lag, Trace
-
-MIN_HOLD = 20 * MS
-TOGETHER = 2 * MS  # blocks this near to the first of them arrived together, if not in one read
-RELEASED = MS  # a group that came so soon after its last block, that block let go
-# The clocks of two machines drift apart: crystals are within 50 ppm, and both may err.
-DRIFT_PPM = 100
-# With so many bytes waiting for the client a tap has stopped reading from the hop until they are taken.
-FULL = 1 << 20
-# What a body of small pieces may grow to on the wire, and what its head may have.
-FRAMED, HEAD = 2, 1 << 10
-# A rewriting hop works on the text (it batches tokens, it runs tools), so its limit is wider.
-TEXT_WIDER = 3
+from sse_tap.verdict.thresholds import DRIFT_PPM, FRAMED, FULL, HEAD, MIN_HOLD, RELEASED, TEXT_WIDER, TOGETHER
 
 
 class Tail(StrEnum):

@@ -15,11 +15,7 @@ from sse_tap.verdict.causes import Clues, cause_of
 from sse_tap.verdict.findings import Finding
 from sse_tap.verdict.judge import Hop, Verdict
 from sse_tap.verdict.signature import Shape, ms
-
-HEADERS_HELD = 50 * MS  # headers that wait longer than this for the first block are worth a word
-END_HELD = 1_000 * MS  # and an end that waits so long after the last byte
-QUIET = 5_000 * MS  # a silence that long is one that keepalives are for
-ABORT_LATE = 1_000 * MS  # an abort that takes this long lets the server work for nobody
+from sse_tap.verdict.thresholds import ABORT_LATE, END_HELD, HEADERS_HELD, QUIET
 
 
 @dataclass(frozen=True, slots=True)

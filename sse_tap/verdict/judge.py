@@ -17,37 +17,21 @@ from sse_tap.blocks.timing import Kind, Seen, finish_of, percentile, start_of
 from sse_tap.pairing.alignment import Relation
 from sse_tap.pairing.clocks import SAME_CLOCK, ClockShift
 from sse_tap.trace.records import MS, Trace
-from sse_tap.verdict.holds import (
+from sse_tap.verdict.holds import Group, Measured, Tail, Tally, measure, measure_text
+from sse_tap.verdict.thresholds import (
+    BUSY,
+    EVEN,
+    FAR_OVER_LAG,
+    LONG,
     MIN_HOLD,
-    Group,
-    Measured,
-    Tail,
-    Tally,
-    measure,
-    measure_text,
+    MOST,
+    OVER_LAG,
+    SHARE,
+    STALL,
+    STEADY,
+    TIMES,
+    WELL,
 )
-
-# What it takes to blame a hop. Where the record shows a calm machine the contract is taken by its letter:
-# enough is what is over the limit TIMES times or in most blocks, and a single group that its last block let
-# go (a stall ends when it ends, a buffer gives when there is more: at most holds.RELEASED after that block's
-# transit, where blocks are further apart than the limit). Calm means that neither tap ever ran late and that
-# what was not held passed evenly (STEADY of its holds within EVEN). A stall of the hop's own process looks
-# like a buffer, but seldom comes alone. (Measured: of 2,266 streams with both cores busy or worse one in
-# fourteen was held for a moment, none without a lag. Next to a test suite that took the machine by fits and
-# starts 3 of 39 streams without a lag were, once each, for up to 109 ms.)
-STEADY, EVEN = 0.9, 2 * MS
-# Elsewhere a machine that is busy for a moment wakes any process 20 to 100 ms late and merges two blocks:
-# that is one stall and no buffer. A buffer holds long (LONG times the limit), or again and again (TIMES
-# episodes, SHARE of the blocks, together LONG times the limit), or it holds most of a short stream well over
-# the limit (MOST of the blocks, WELL times the limit).
-LONG, WELL = 10, 3
-TIMES, SHARE, MOST = 3, 0.10, 0.5
-# ... and in each case more than the taps themselves ran late: lag shows how late this machine wakes them.
-OVER_LAG, FAR_OVER_LAG = 2, 5  # the second for what happened once or twice
-# Where they ran late for this share of the stream's time, processors were short, and a hop on this machine
-# was woken late too, again and again: then only MOST of the blocks, or a stall that no scheduler causes, is
-# proof. (Measured with four programs too many for two cores: a third of a hop's blocks held, up to 350 ms.)
-BUSY, STALL = 0.03, 50
 
 
 class Verdict(StrEnum):

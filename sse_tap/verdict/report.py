@@ -16,10 +16,10 @@ from sse_tap.pairing.likeness import Match
 from sse_tap.trace.records import MS
 from sse_tap.verdict.causes import Cause, Clues, cause_of, clues_of
 from sse_tap.verdict.findings import SUSPECTED, Finding, findings_of
-from sse_tap.verdict.holds import MIN_HOLD
 from sse_tap.verdict.hopfindings import findings_between
 from sse_tap.verdict.judge import Hop, Verdict, judge, judge_text
 from sse_tap.verdict.signature import Shape, shape_of
+from sse_tap.verdict.thresholds import MIN_HOLD
 
 VERSION = 1
 MOST_OTHERS = 3  # pairings tried before an ambiguous hop is judged

@@ -18,16 +18,9 @@ from sse_tap.blocks.timing import Blocks, percentile
 from sse_tap.trace.records import MS, Trace
 from sse_tap.util.text import plural
 from sse_tap.verdict.causes import added_encoding
-from sse_tap.verdict.holds import TOGETHER, Measured, Tail
+from sse_tap.verdict.holds import Measured, Tail
 from sse_tap.verdict.judge import Hop, Verdict
-
-WHOLE = 0.9  # of the blocks came after the last one had left
-ALIKE = 0.7  # of the bursts must fit a size or a period
-NEAR = 0.12  # how near a gap must be to a multiple of the period, in periods
-SIZE_UNIT = 256  # buffers are multiples of it
-KERNEL_TIMERS = ((36, 48), (192, 220))  # ms: a delayed ACK, a corked write
-SHORTEST = 50 * MS  # period of a clock that may have struck for nothing
-SIZES = 4  # of the most common sizes of bursts are looked at
+from sse_tap.verdict.thresholds import ALIKE, KERNEL_TIMERS, NEAR, SHORTEST, SIZE_UNIT, SIZES, TOGETHER, WHOLE
 
 
 @dataclass(frozen=True, slots=True)
