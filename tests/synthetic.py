@@ -119,6 +119,7 @@ class Scene:
     came_reason: str = "complete"
     queued: list[int] = field(default_factory=list)
     came_headers: Headers = SSE
+    came_status: int = 200
     came_lags: list[tuple[float, float]] = field(default_factory=list)
     sent_lags: list[tuple[float, float]] = field(default_factory=list)
     came_lost: tuple[int, int] | None = None  # chunks [a, b) that the downstream recorder lost
@@ -322,7 +323,7 @@ def drops_tail(scene: Scene) -> set[str]:
     keep = scene.rng.randint(1, len(scene.sent) - 1)
     scene.came = in_order([(t + transit(scene), data) for t, data in scene.sent[:keep]])
     scene.came_reason = scene.rng.choice(["complete", "upstream-reset"])
-    return {"drops"}
+    return {"drops"} if scene.came_reason == "complete" else {"breaks"}
 
 
 def drops_some(scene: Scene) -> set[str]:
@@ -341,7 +342,29 @@ def alters(scene: Scene) -> set[str]:
     at = scene.rng.randrange(len(scene.came))
     t, data = scene.came[at]
     scene.came[at] = (t, data.replace(b"e", b"E").replace(b"R", b"r"))
+    if data.startswith(b":"):  # no client sees what a comment says
+        return {"clean"}
     return {"alters"} if scene.came[at][1] != data else {"clean"}
+
+
+def cuts(scene: Scene) -> set[str]:
+    """Breaks the stream off on both sides while the origin has more to say."""
+    clean(scene)
+    keep = scene.rng.randint(1, len(scene.sent) - 1)
+    scene.came, scene.sent = scene.came[:keep], scene.sent[: keep + scene.rng.randint(0, 2)]
+    at = max(scene.came[-1][0], scene.sent[-1][0]) + scene.rng.choice([0.5, 1500, 5000])
+    scene.sent_reason, scene.came_reason = "client-aborted", "upstream-reset"
+    scene.sent_end, scene.came_end = at + scene.rng.uniform(0, 900), at + scene.rng.uniform(0, 900)
+    return {"breaks"}
+
+
+def answers(scene: Scene) -> set[str]:
+    """Shows a page of its own where the origin streams."""
+    scene.came = [(scene.sent_head + 1, b"<html>504</html>")]
+    scene.came_status = 504
+    scene.came_headers = (("content-type", "text/html"),)
+    scene.sent_reason = "client-aborted"
+    return {"answers"}
 
 
 def client_leaves(scene: Scene) -> set[str]:
@@ -448,6 +471,8 @@ HOPS: tuple[Callable[[Scene], set[str]], ...] = (
     drops_tail,
     drops_some,
     alters,
+    cuts,
+    answers,
     client_leaves,
     client_gives_up,
     slow_client,
@@ -498,7 +523,9 @@ def taps(scene: Scene, seed: int) -> tuple[Trace, Trace]:
     )
     kept, lost = _lost(scene)
     head = (
-        None if scene.came_head > 1e8 else Response(_ns(scene.came_head), 200, "HTTP/1.1", scene.came_headers)
+        None
+        if scene.came_head > 1e8
+        else Response(_ns(scene.came_head), scene.came_status, "HTTP/1.1", scene.came_headers)
     )
     down = Trace(
         header=_header("edge", seed, began, None),

@@ -8,20 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-NDJSON_TYPES = frozenset(
-    {
-        "application/x-ndjson",
-        "application/ndjson",
-        "application/jsonl",
-        "application/x-jsonl",
-        "application/json-lines",
-        "application/jsonlines",
-        "application/x-jsonlines",
-        "application/x-json-stream",
-        "application/stream+json",
-    }
-)
-"""The media types that servers give to NDJSON, in lower case."""
+from sse_tap.trace.asks import LINE_TYPES as NDJSON_TYPES
+
+__all__ = ["MAX_LINE", "NDJSON_TYPES", "Line", "LineParser"]
 
 MAX_LINE = 4 * 1024 * 1024
 _BOM = "\ufeff"

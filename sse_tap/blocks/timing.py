@@ -39,6 +39,10 @@ class Kind(IntEnum):
     LINE = 6
 
 
+# A client that closed its half is still there where body came in more reads than this after it: what is on
+# its way when a client leaves comes in one or two.
+HALF_CLOSED_READS = 2
+
 DATA_KINDS = frozenset({Kind.EVENT, Kind.CONTENT, Kind.DONE, Kind.LINE})
 
 
@@ -447,6 +451,25 @@ def finish_of(trace: Trace) -> int:
     if trace.chunks:
         return trace.chunks.times[-1]
     return trace.response.t if trace.response else start_of(trace)
+
+
+def left_at(trace: Trace) -> int | None:
+    """When (ns) the tap's client went away before the stream was over; None where it did not.
+
+    A close of the client's half is no leaving where body still reached it in several reads. A stream may
+    end well after its client has left: a hop that heard of it writes its last chunk all the same.
+    """
+    end = trace.end
+    if end is None or end.reason not in ("client-aborted", "complete", "upstream-reset"):
+        return None
+    if end.client_closed_t is not None and not _kept_reading(trace, end.client_closed_t):
+        return min(end.client_closed_t, end.t)
+    return end.t if end.reason == "client-aborted" else None
+
+
+def _kept_reading(trace: Trace, closed: int) -> bool:
+    after = bisect_right(trace.chunks.times, closed)
+    return len(set(trace.chunks.reads[after:])) > HALF_CLOSED_READS
 
 
 def reads_of(trace: Trace) -> int:

@@ -161,14 +161,14 @@ def _between(up: Blocks, down: Blocks, pairs: Sequence[_At], stops: _At) -> Iter
     i = j = 0
     for k, m in [*pairs, stops]:
         if i < k and j < m:
-            alike = matched([_said(up, a) for a in range(i, k)], [_said(down, b) for b in range(j, m)])
+            alike = matched([said(up, a) for a in range(i, k)], [said(down, b) for b in range(j, m)])
             yield from ((i + a, j + b) for a, b in alike)
         if (k, m) != stops:
             yield k, m
         i, j = k + 1, m + 1
 
 
-def _said(blocks: Blocks, index: int) -> Hashable:
+def said(blocks: Blocks, index: int) -> Hashable:
     """What a block says, without how it is spelled, where it ends and what stands inside it."""
     raw, shape = blocks.raw(index), blocks.shapes[index]
     if shape == Kind.LINE:
@@ -180,6 +180,8 @@ def _said(blocks: Blocks, index: int) -> Hashable:
             data.append(value.removeprefix(b" "))
         elif name in _SAYING[shape]:
             fields[name] = value.removeprefix(b" ")
+    if fields.get(b"event") in (b"", b"message"):  # what an event is called that has no name
+        del fields[b"event"]
     return shape, tuple(data), tuple(sorted(fields.items()))
 
 

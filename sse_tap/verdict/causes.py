@@ -37,7 +37,8 @@ class Clues:
     `product` is "" where nothing gives it away. `encoding`: the content encoding it added; `length`: whether
     Content-Length appeared on the way; `http10`: whether it asked upstream in HTTP/1.0; `wait_ms`: how long
     every block, or the first of those that came together, was held, where that is always as long.
-    `rewrites`: whether it writes a stream of its own.
+    `rewrites`: whether it writes a stream of its own. `silence_s`, `age_s`: of a cut, how long nothing had
+    come and how old the stream was.
     """
 
     product: str = ""
@@ -46,6 +47,8 @@ class Clues:
     http10: bool = False
     wait_ms: float | None = None
     rewrites: bool = False
+    silence_s: float = 0.0
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +141,23 @@ def cause_of(verdict: str, signature: str | None, clues: Clues) -> Cause | None:
         if _fits(rule, verdict, signature, clues):
             snippet = rule.get("snippet", "").strip("\n")
             owner = (rule.get("product") or _owner(rule)) if snippet else clues.product
-            return Cause(rule["cause"], rule["remedy"], snippet + "\n" if snippet else "", owner)
+            cause = " ".join([rule["cause"], *_limits(signature, clues)])
+            return Cause(cause, rule["remedy"], snippet + "\n" if snippet else "", owner)
     return None
+
+
+def _limits(signature: str | None, clues: Clues) -> list[str]:
+    """Whose limits have the length of a cut's silence, or of the stream's age."""
+    kind, seconds = ("idle", clues.silence_s) if signature != "cut-total" else ("total", clues.age_s)
+    known = whose_limit(kind, seconds) if seconds else ""
+    return [f"({known})"] if known else []
 
 
 def _fits(rule: Mapping[str, Any], verdict: str, signature: str | None, clues: Clues) -> bool:
     low, high = rule.get("wait_ms", (None, None))
     return (
-        (
-            verdict in rule.get("verdicts", ())
-            if "verdicts" in rule
-            else signature in rule.get("signatures", ())
-        )
+        ("verdicts" not in rule or verdict in rule["verdicts"])
+        and ("signatures" not in rule or signature in rule["signatures"])
         and rule.get("product", clues.product) == clues.product
         and rule.get("length", clues.length) == clues.length
         and rule.get("http10", clues.http10) == clues.http10
@@ -157,3 +165,16 @@ def _fits(rule: Mapping[str, Any], verdict: str, signature: str | None, clues: C
         and re.search(rule.get("encoding", ""), clues.encoding) is not None
         and (low is None or (clues.wait_ms is not None and low <= clues.wait_ms <= high))
     )
+
+
+def whose_limit(kind: str, seconds: float) -> str:
+    """Whose usual limit of a kind (`idle`, `total`) has that length, for people; "" where nobody's has."""
+    near = [
+        limit for limit in _data()["limit"] if limit["kind"] == kind and _is_near(seconds, limit["seconds"])
+    ]
+    return "; ".join(f"{limit['seconds']} s is {limit['whose']}" for limit in near)
+
+
+def _is_near(seconds: float, limit: float) -> bool:
+    """Timers strike at their time or late, and look only now and then."""
+    return -0.05 <= seconds - limit <= max(1.0, 0.03 * limit)

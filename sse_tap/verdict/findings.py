@@ -19,13 +19,18 @@ from sse_tap.blocks.timing import (
     Seen,
     finish_of,
     is_ndjson,
+    left_at,
     percentile,
     reads_of,
     silence_of,
     start_of,
 )
-from sse_tap.trace.records import MS, Trace
-from sse_tap.util.text import duration, plural
+from sse_tap.trace.asks import asks_for_stream, is_stream
+from sse_tap.trace.records import MS, Trace, header_value
+from sse_tap.util.text import duration, glimpse, plural, visible
+from sse_tap.verdict.causes import whose_limit
+from sse_tap.verdict.ends import before, broken_at
+from sse_tap.verdict.holds import Lags
 from sse_tap.verdict.signature import Burst, bursts_of, filled, ms, period_of
 from sse_tap.verdict.thresholds import (
     BURST_BLOCKS,
@@ -48,6 +53,8 @@ IDLE_LIMITS = (
 )
 
 SUSPECTED = "suspected-upstream"
+# What is said of a body as its header lets it be read: not where a hop gave it the wrong one.
+OF_A_READ_BODY = frozenset({"mid-block", "encoding-cut", "client-invalid-utf8", "damaged", "no-stream"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +79,20 @@ class _Scene:
     trace: Trace
     blocks: Blocks
     begin: int
+    client: str
 
     def finding(self, kind: str, severity: str, t: int, text: str) -> Finding:
         """A finding at time `t` of the trace's clock (ns)."""
         return Finding(kind, severity, (t - self.begin) / MS, text, self.trace.tap)
 
 
-def findings_of(seen: Seen, *, first: bool = True) -> list[Finding]:
+def findings_of(seen: Seen, *, first: bool = True, client: str = "the client") -> list[Finding]:
     """What a trace tells by itself, by time.
 
     `first`: no other tap upstream of this one saw the same bytes, so what the body and its bursts say is
-    said here; of the others only what happened at that tap.
+    said here; of the others only what happened at that tap. `client`: who asks at this tap, for people.
     """
-    scene = _Scene(seen.trace, seen.blocks, start_of(seen.trace))
+    scene = _Scene(seen.trace, seen.blocks, start_of(seen.trace), client)
     audits = (*AT_THE_TAP, *OF_THE_BODY) if first else AT_THE_TAP
     return sorted((found for audit in audits for found in audit(scene)), key=lambda found: found.at_ms)
 
@@ -93,21 +101,35 @@ def findings_of(seen: Seen, *, first: bool = True) -> list[Finding]:
 
 
 def _status(scene: _Scene) -> Iterator[Finding]:
-    response = scene.trace.response
+    """An answer that is none, or none of a stream."""
+    trace, response, t = scene.trace, scene.trace.response, finish_of(scene.trace)
+    asked = trace.request is not None and asks_for_stream(trace.request.headers, trace.request.body)
     if response is None:
-        end = finish_of(scene.trace)
-        waited = duration(end - scene.begin)
-        yield scene.finding("no-response", "error", end, f"no response came in {waited}")
+        left = left_at(trace)
+        waited = duration((t if left is None else left) - scene.begin)
+        kind = "no-stream" if asked else "no-response"
+        yield scene.finding(kind, "error", t, f"no response came in {waited}")
+    elif asked and not is_stream(trace):
+        yield scene.finding("no-stream", "error", response.t, _no_stream(trace))
     elif response.status >= 400:
-        yield scene.finding(
-            "http-error", "error", response.t, f"the response was {response.status}, not a stream"
-        )
+        text = f"the response was {response.status}, not a stream"
+        yield scene.finding("http-error", "error", response.t, text)
+
+
+def _no_stream(trace: Trace) -> str:
+    """What came instead of a stream, with the beginning of what it says."""
+    assert trace.response is not None
+    text = f"asked for a stream and got {trace.response.status} {visible(trace.content_type)}".rstrip()
+    server = header_value(trace.response.headers, "server")
+    where = header_value(trace.response.headers, "location")
+    text += f" from {glimpse(server, 30)}" if server else ""
+    text += f", a redirect to {glimpse(where, 60)}" if where else ""
+    said = " ".join(trace.chunks.body[:400].decode("utf-8", "replace").split())
+    return f"{text}: `{glimpse(said, 80)}`" if said and not trace.content_encoding else text
 
 
 _END_TEXTS = {
-    "upstream-reset": ("error", "the server, or a hop before this tap, broke the stream off"),
     "upstream-timeout": ("error", "this tap gave up waiting for the server"),
-    "client-aborted": ("info", "the client went away before the stream was over"),
     "protocol-error": ("error", "the stream broke the rules of HTTP, or this tap could not follow it"),
     "tap-stopped": ("info", "the tap was stopped while the stream ran"),
 }
@@ -122,6 +144,10 @@ def _end(scene: _Scene) -> Iterator[Finding]:
             t,
             "the trace stops without an end: the recorder was killed, could not write, or is still at it",
         )
+    elif (left := left_at(scene.trace)) is not None:
+        yield _went_away(scene, left)
+    elif end.reason == "upstream-reset":
+        yield _broken_off(scene)
     elif end.reason in _END_TEXTS:
         severity, text = _END_TEXTS[end.reason]
         yield scene.finding(end.reason, severity, t, text)
@@ -134,6 +160,26 @@ def _end(scene: _Scene) -> Iterator[Finding]:
             t,
             f"the body ends inside {what}: its last {plural(scene.blocks.tail, 'byte')} reach no client",
         )
+
+
+def _went_away(scene: _Scene, left: int) -> Finding:
+    past = before(scene.trace, left)
+    when = f", {past.words}" if past.idle else ""
+    text = f"{scene.client} went away before the stream was over{when}"
+    return scene.finding("client-aborted", "info", left, text)
+
+
+def _broken_off(scene: _Scene) -> Finding:
+    """After what silence, or at what age, and whose limit has that length."""
+    t = broken_at(scene.trace)
+    t = finish_of(scene.trace) if t is None else t
+    past = before(scene.trace, t)
+    text = f"the server, or a hop before this tap, broke the stream off {past.words}"
+    kind = "idle" if past.idle else "total"
+    known = whose_limit(kind, (past.silence if past.idle else past.age) / SECOND)
+    if known and (past.idle or past.total):
+        text += f" ({known})"
+    return scene.finding("upstream-reset", "error", t, text)
 
 
 def _streams(scene: _Scene) -> bool:
@@ -181,11 +227,16 @@ def _silences(scene: _Scene) -> Iterator[Finding]:
         return
     marks = [scene.begin, *([trace.response.t] if trace.response else []), *trace.chunks.times]
     marks += [trace.end.t] if trace.end else []
-    long = sorted(((b - a, a) for a, b in pairwise(marks) if b - a > least), reverse=True)
+    long = sorted(((b - a, a) for a, b in pairwise(marks) if _sure(trace, a, b) > least), reverse=True)
     for length, began in long[:MOST_SILENCES]:
         limits = [text for limit, text in IDLE_LIMITS if length > limit]
         text = f"no byte for {duration(length)}: {' and '.join(limits)}"
         yield scene.finding("silence", "warning", began, text)
+
+
+def _sure(trace: Trace, since: int, until: int) -> int:
+    """How long (ns) a silence was at least: what ended it may have been stamped as late as the tap ran."""
+    return until - since - (Lags(trace.lags).at(until) if trace.lags else 0)
 
 
 # --- keepalives ---------------------------------------------------------------------------------------
@@ -249,7 +300,8 @@ def _keepalives(scene: _Scene) -> Iterator[Finding]:
 def _missed(scene: _Scene, heart: Keepalive, every: str) -> Iterator[Finding]:
     """Silences that should have had a comment: the emitter stands still while the model thinks."""
     marks = [*scene.trace.chunks.times] + ([scene.trace.end.t] if scene.trace.end else [])
-    gaps = [(b - a, a) for a, b in pairwise(marks) if b - a > LATE_KEEPALIVE * heart.interval]
+    least = LATE_KEEPALIVE * heart.interval
+    gaps = [(b - a, a) for a, b in pairwise(marks) if b - a > least and _sure(scene.trace, a, b) > least]
     if not gaps:
         return
     length, began = max(gaps)

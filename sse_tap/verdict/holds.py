@@ -17,10 +17,11 @@ from enum import StrEnum
 from operator import sub
 from typing import NamedTuple
 
-from sse_tap.blocks.timing import Seen, start_of
+from sse_tap.blocks.timing import Seen, left_at, start_of
 from sse_tap.pairing.alignment import Alignment, Relation, align, contiguous
 from sse_tap.pairing.clocks import ClockShift
 from sse_tap.trace.records import MS, Lag, Trace
+from sse_tap.verdict.ends import Way, ending_of, gave_up
 from sse_tap.verdict.thresholds import DRIFT_PPM, FRAMED, FULL, HEAD, MIN_HOLD, RELEASED, TEXT_WIDER, TOGETHER
 
 
@@ -31,6 +32,7 @@ class Tail(StrEnum):
     DROPPED = "dropped"
     IN_FLIGHT = "in-flight"  # the client went away, or the tap was stopped, before they could arrive
     BROKEN = "broken"  # the origin broke off, and what was on its way went with it
+    CUT = "cut"  # the hop broke the stream off towards its client
     UNKNOWN = "unknown"  # a trace was cut off, or lost records: nobody knows
 
 
@@ -354,23 +356,19 @@ def _tail(up: Trace, down: Trace, found: Alignment) -> Tail:
     """Why the end of the upstream body is missing downstream."""
     if not found.cut and not found.bytes_cut:
         return Tail.NONE
-    if down.end is None or down.lost or _gave_up(down):
+    if down.end is None or down.lost or gave_up(down):
         return Tail.UNKNOWN
-    ended = up.end is not None and up.end.reason == "complete"
-    if down.end.reason in ABANDONED or (down.end.reason == "upstream-timeout" and not ended):
+    sent, came = ending_of(up).way, ending_of(down).way
+    if came == Way.LEFT or (came == Way.RUNNING and not (_timed_out(down) and sent == Way.WELL)):
         return Tail.IN_FLIGHT
-    if down.end.reason != "complete" and up.end is not None and up.end.reason in BROKEN_OFF:
+    if sent == Way.BROKEN or _timed_out(up):
         return Tail.BROKEN
-    return Tail.DROPPED
+    return Tail.CUT if came == Way.BROKEN else Tail.DROPPED
 
 
-ABANDONED = frozenset({"client-aborted", "tap-stopped"})
-BROKEN_OFF = frozenset({"upstream-reset", "upstream-timeout", "protocol-error"})
-
-
-def _gave_up(trace: Trace) -> bool:
-    """Whether the tap stopped observing before the stream was over."""
-    return any(note.kind == "observer-stopped" for note in trace.notes)
+def _timed_out(trace: Trace) -> bool:
+    """Whether the tap itself gave up waiting."""
+    return trace.end is not None and trace.end.reason == "upstream-timeout"
 
 
 def _in_flight(
@@ -380,7 +378,8 @@ def _in_flight(
     end = down.trace.end
     if end is None:
         return 0, 0
-    gone = end.t if end.client_closed_t is None else min(end.t, end.client_closed_t)
+    left = left_at(down.trace)
+    gone = end.t if left is None else left
     first = found.up[-1] + 1 if found.up else 0
     until = gone - clock.ns - baseline - clock.error
     count = bisect_left(up.blocks.times, until - limit, first) - first

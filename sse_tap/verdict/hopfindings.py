@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sse_tap.blocks.timing import Kind, Seen, finish_of, silence_of, start_of
-from sse_tap.trace.records import MS, End, Trace
+from sse_tap.blocks.timing import Kind, Seen, finish_of, left_at, silence_of, start_of
+from sse_tap.trace.records import MS, Trace
 from sse_tap.util.text import duration, plural
+from sse_tap.verdict.breaks import passed_on
 from sse_tap.verdict.causes import Clues, cause_of
 from sse_tap.verdict.findings import Finding
 from sse_tap.verdict.judge import Hop, Verdict
 from sse_tap.verdict.signature import Shape, ms
-from sse_tap.verdict.thresholds import ABORT_LATE, END_HELD, HEADERS_HELD, QUIET
+from sse_tap.verdict.thresholds import END_HELD, HEADERS_HELD, QUIET
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class _Scene:
     clues: Clues
     above: int
     below: int
+    client: str
 
     @property
     def name(self) -> str:
@@ -45,13 +47,15 @@ class _Scene:
         return Finding(kind, severity, t / MS, text, tap, self.name)
 
 
-def findings_between(hop: Hop, shape: Shape, clues: Clues, above: int, below: int) -> Iterator[Finding]:
+def findings_between(
+    hop: Hop, shape: Shape, clues: Clues, above: int, below: int, client: str = "the client"
+) -> Iterator[Finding]:
     """What two taps tell of the hop between them, beside its verdict.
 
     `above`, `below`: ns to add to a time of the upstream or downstream trace to count from the stream's
-    first request, as `at_ms` of these findings does.
+    first request, as `at_ms` of these findings does. `client`: what is behind the downstream tap, for people.
     """
-    scene = _Scene(hop, shape, clues, above, below)
+    scene = _Scene(hop, shape, clues, above, below, client)
     for audit in _AUDITS:
         yield from audit(scene)
 
@@ -133,44 +137,49 @@ def _comments_of(seen: Seen) -> list[int]:
 
 
 def _ends(scene: _Scene) -> Iterator[Finding]:
-    """A clean end that came out as a broken one, and an end that waited."""
-    before, after, name = scene.up.end, scene.down.end, scene.name
-    if before is None or after is None or before.reason != "complete":
-        return
-    t = after.t + scene.below
-    if after.reason in ("upstream-reset", "protocol-error"):
-        text = f"the stream ended well before {name} and was broken off after it"
-        yield scene.finding("end-broken", "warning", t, text, scene.down.tap)
-    late = t - before.t - scene.above
-    last = scene.down.chunks.times
-    waited = after.t - last[-1] if last else 0
-    if after.reason == "complete" and min(late, waited) >= END_HELD:
-        text = f"{name} kept the end of the stream back for {ms(min(late, waited))} after its last byte"
+    """How the stream ended, where another verdict came before; and an end that waited for a moment."""
+    ending = scene.hop.ending
+    if ending and scene.hop.verdict != Verdict.BREAKS:
+        text = f"{scene.name}: {ending.evidence}"
+        yield scene.finding(ending.signature, "warning", ending.t + scene.below, text, scene.down.tap)
+    if not ending and (waited := _end_waited(scene)) >= END_HELD:
+        text = f"{scene.name} kept the end of the stream back for {ms(waited)} after its last byte"
+        t = finish_of(scene.down) + scene.below
         yield scene.finding("end-withheld", "info", t, text, scene.down.tap)
 
 
+def _end_waited(scene: _Scene) -> int:
+    """How long (ns) after its last byte a stream that ended well upstream was ended well downstream."""
+    before, after, last = scene.up.end, scene.down.end, scene.down.chunks.times
+    if before is None or after is None or before.reason != "complete" or after.reason != "complete":
+        return 0
+    return min(after.t + scene.below - before.t - scene.above, after.t - last[-1] if last else 0)
+
+
 def _abort(scene: _Scene) -> Iterator[Finding]:
-    """Whether a client's abort got through a hop to the tap before it, and how fast."""
-    above, below, name = scene.up.end, scene.down.end, scene.name
-    if above is None or below is None or below.reason != "client-aborted":
+    """How fast a client's abort got through a hop to the tap before it."""
+    took, left = passed_on(scene.hop.measured), left_at(scene.down)
+    if took is None or left is None or scene.hop.ending:
         return
-    left = _closed(below) + scene.below
-    reached = above.reason == "client-aborted"
-    took = max((_closed(above) if reached else above.t) + scene.above - left, 0)
-    tap = scene.up.tap
-    if reached:
-        kind, severity = ("abort-late", "warning") if took >= ABORT_LATE else ("abort-passed", "info")
-        text = f"{name} passed the client's abort on after {duration(took)}"
-    elif took >= ABORT_LATE:
-        kind, severity = "abort-lost", "warning"
-        text = f"{name} did not pass the client's abort on: {tap} streamed for another {duration(took)}"
-    else:  # the stream ended by itself meanwhile
-        return
-    yield scene.finding(kind, severity, left, text, tap)
+    text = f"{scene.name} passed {scene.client}'s abort on after {duration(took)}"
+    yield scene.finding("abort-passed", "info", left + scene.below, text, scene.up.tap)
 
 
-def _closed(end: End) -> int:
-    return end.t if end.client_closed_t is None else end.client_closed_t
+def _content(scene: _Scene) -> Iterator[Finding]:
+    """What the hop did to the content that no client notices."""
+    for change in scene.hop.changes:
+        if change.verdict is None:
+            t = start_of(scene.down) + scene.below
+            yield scene.finding(
+                change.signature, "info", t, f"{scene.name}: {change.evidence}", scene.down.tap
+            )
 
 
-_AUDITS: tuple[Callable[[_Scene], Iterator[Finding]], ...] = (_headers, _comments, _swallowed, _ends, _abort)
+_AUDITS: tuple[Callable[[_Scene], Iterator[Finding]], ...] = (
+    _headers,
+    _comments,
+    _swallowed,
+    _content,
+    _ends,
+    _abort,
+)

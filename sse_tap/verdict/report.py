@@ -5,6 +5,7 @@ The JSON is the design's contract ("the verdict"): keys may be added, not rename
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,13 +14,16 @@ from sse_tap.blocks.timing import DATA_KINDS, Kind, Seen, finish_of, first_ms, r
 from sse_tap.pairing.alignment import Relation
 from sse_tap.pairing.correlate import Progress, Stream, streams_of
 from sse_tap.pairing.likeness import Match
-from sse_tap.trace.records import MS
+from sse_tap.trace.records import MS, Trace
+from sse_tap.util.text import plural
+from sse_tap.verdict.breaks import Cut, with_it
 from sse_tap.verdict.causes import Cause, Clues, cause_of, clues_of
-from sse_tap.verdict.findings import SUSPECTED, Finding, findings_of
+from sse_tap.verdict.findings import OF_A_READ_BODY, SUSPECTED, Finding, findings_of
 from sse_tap.verdict.hopfindings import findings_between
 from sse_tap.verdict.judge import Hop, Verdict, judge, judge_text
+from sse_tap.verdict.requests import Span, meanwhile
 from sse_tap.verdict.signature import Shape, shape_of
-from sse_tap.verdict.thresholds import MIN_HOLD
+from sse_tap.verdict.thresholds import MIN_HOLD, SECOND
 
 VERSION = 1
 MOST_OTHERS = 3  # pairings tried before an ambiguous hop is judged
@@ -69,7 +73,7 @@ def report_on(seen: Sequence[Seen], *, min_hold: int = MIN_HOLD, progress: Progr
         found.append(report_stream(stream, min_hold=min_hold))
         if progress:
             progress(done, len(streams))
-    return Report(tuple(found))
+    return Report(tuple(seen_together(found)))
 
 
 def report_stream(stream: Stream, *, min_hold: int = MIN_HOLD) -> StreamReport:
@@ -82,12 +86,24 @@ def report_stream(stream: Stream, *, min_hold: int = MIN_HOLD) -> StreamReport:
 def judge_hop(stream: Stream, up: int, *, min_hold: int = MIN_HOLD) -> Judged:
     """The verdict on the hop between traces `up` and `up + 1` of a stream, with its cause."""
     hop = hop_of(stream, up, min_hold=min_hold)
+    if hop.answer or hop.ending:  # which of several like requests it was makes no odds
+        return judged(hop, stream, up)
     others = stream.others[up][:MOST_OTHERS] if up < len(stream.others) else ()
     if any(hop_of(stream, up, other, min_hold=min_hold).verdict != hop.verdict for other in others):
         hop = replace(hop, verdict=Verdict.INCONCLUSIVE, why=f"ambiguous: {stream.reason}")
-    shape = shape_of(hop)
-    traces = stream.traces[up], stream.traces[up + 1]
-    clues = clues_of(*traces, shape.wait_ms, rewrites=hop.kind == "text")
+    return judged(hop, stream, up)
+
+
+def judged(hop: Hop, stream: Stream, up: int) -> Judged:
+    """A hop's verdict with its signature, its cause and the clues to it."""
+    return with_shape(hop, shape_of(hop), stream.traces[up], stream.traces[up + 1])
+
+
+def with_shape(hop: Hop, shape: Shape, up: Trace, down: Trace) -> Judged:
+    """A hop's verdict with that signature."""
+    clues = clues_of(up, down, shape.wait_ms, rewrites=hop.kind == "text")
+    if hop.ending and hop.verdict == Verdict.BREAKS:
+        clues = replace(clues, silence_s=hop.ending.silence / SECOND, age_s=hop.ending.age / SECOND)
     return Judged(hop, shape, clues, cause_of(hop.verdict, shape.signature, clues))
 
 
@@ -97,7 +113,78 @@ def hop_of(stream: Stream, up: int, other: Seen | None = None, *, min_hold: int 
     `other`: a trace in the place of `up`, where the pairing is ambiguous. `min_hold` in ns.
     """
     compared = judge_text if stream.matches[up] == Match.TEXT else judge
-    return compared(other or stream.seen[up], stream.seen[up + 1], stream.clock(up), min_hold=min_hold)
+    return compared(
+        other or stream.seen[up],
+        stream.seen[up + 1],
+        stream.clock(up),
+        min_hold=min_hold,
+        client=client_of(stream, up + 1),
+    )
+
+
+def client_of(stream: Stream, tap: int) -> str:
+    """What is behind a stream's tap, for people: the client, or the hop that leads on."""
+    if tap + 1 >= len(stream.traces):
+        return "the client"
+    return f"{stream.traces[tap].tap}→{stream.traces[tap + 1].tap}"
+
+
+# --- what many streams tell of one ----------------------------------------------------------------------
+
+
+def seen_together(reports: Sequence[StreamReport]) -> Iterator[StreamReport]:
+    """Each report, with what the others tell of it: what else ran meanwhile, and what was cut with it."""
+    spans, cuts = _spans(reports), _cuts(reports)
+    for report in reports:
+        yield replace(report, hops=tuple(_together(judged, spans, cuts) for judged in report.hops))
+
+
+type _Hops = tuple[str, str]
+
+
+def _together(judged: Judged, spans: dict[_Hops, list[Span]], cuts: dict[_Hops, list[Cut]]) -> Judged:
+    hop = judged.hop
+    between = hop.upstream, hop.downstream
+    if hop.verdict == Verdict.DELAYS and hop.signature == "request-held":
+        m = hop.measured
+        own = _span(m.up.trace)
+        others = [span for span in spans[between] if span != own]
+        words = meanwhile(own.begin - (hop.held_request or 0), own.begin, others)
+        return replace(judged, shape=replace(judged.shape, evidence=f"{judged.shape.evidence}; {words}"))
+    if hop.verdict == Verdict.BREAKS and hop.ending and (count := with_it(_cut(hop), cuts.get(between, []))):
+        words = f"{hop.ending.evidence}; {plural(count, 'other stream')} of other ages broke off with it"
+        return with_shape(hop, Shape("cut-together", words), hop.measured.up.trace, hop.measured.down.trace)
+    return judged
+
+
+def _spans(reports: Sequence[StreamReport]) -> dict[_Hops, list[Span]]:
+    found: dict[_Hops, list[Span]] = defaultdict(list)
+    for report in reports:
+        for judged in report.hops:
+            found[judged.hop.upstream, judged.hop.downstream].append(_span(judged.hop.measured.up.trace))
+    return found
+
+
+def _span(trace: Trace) -> Span:
+    zero = trace.header.clock.origin_ns
+    return Span(zero + start_of(trace), zero + finish_of(trace))
+
+
+def _cuts(reports: Sequence[StreamReport]) -> dict[_Hops, list[Cut]]:
+    found: dict[_Hops, list[Cut]] = defaultdict(list)
+    for report in reports:
+        for judged in report.hops:
+            hop = judged.hop
+            if hop.ending and hop.ending.signature.startswith("cut"):
+                found[hop.upstream, hop.downstream].append(_cut(hop))
+    return found
+
+
+def _cut(hop: Hop) -> Cut:
+    down, ending = hop.measured.down.trace, hop.ending
+    if ending is None or not ending.signature.startswith("cut"):
+        return Cut(0, 0, 0)
+    return Cut(down.header.clock.origin_ns + ending.t, ending.silence, ending.age)
 
 
 # --- findings of a stream -------------------------------------------------------------------------------
@@ -110,13 +197,20 @@ def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
         same = index > 0 and _passed_on(hops[index - 1].hop)
         shift = (offset + start_of(seen.trace)) / MS
         known = index > 0 and hops[index - 1].hop.kind == "text"  # the hop has its verdict: no suspicion
-        for finding in findings_of(seen, first=not same):
-            if (finding.kind, finding.text) not in told and not (known and finding.kind == SUSPECTED):
+        for finding in findings_of(seen, first=not same, client=client_of(stream, index)):
+            misread = index > 0 and hops[index - 1].hop.signature == "coding-mismatch"
+            silent = (known and finding.kind == SUSPECTED) or (misread and finding.kind in OF_A_READ_BODY)
+            if (finding.kind, finding.text) not in told and not silent:
                 told.add((finding.kind, finding.text))
                 yield replace(finding, at_ms=finding.at_ms + shift)
     for up, judged in enumerate(hops):
         yield from findings_between(
-            judged.hop, judged.shape, judged.clues, stream.offsets[up], stream.offsets[up + 1]
+            judged.hop,
+            judged.shape,
+            judged.clues,
+            stream.offsets[up],
+            stream.offsets[up + 1],
+            client_of(stream, up + 1),
         )
     if stream.reason:
         kind = "ambiguous" if stream.ambiguous else "side-by-side" if stream.matches else "attempt"

@@ -18,9 +18,25 @@ from sse_tap.blocks.timing import Blocks, percentile
 from sse_tap.trace.records import MS, Trace
 from sse_tap.util.text import plural
 from sse_tap.verdict.causes import added_encoding
-from sse_tap.verdict.holds import Measured, Tail
+from sse_tap.verdict.ends import Way, ending_of
+from sse_tap.verdict.holds import Measured
 from sse_tap.verdict.judge import Hop, Verdict
-from sse_tap.verdict.thresholds import ALIKE, KERNEL_TIMERS, NEAR, SHORTEST, SIZE_UNIT, SIZES, TOGETHER, WHOLE
+from sse_tap.verdict.thresholds import (
+    AHEAD_EARLY,
+    AHEAD_HELD,
+    AHEAD_LATE,
+    AHEAD_ODD,
+    ALIKE,
+    FEW_AHEAD,
+    KERNEL_TIMERS,
+    MOST_AHEAD,
+    NEAR,
+    SHORTEST,
+    SIZE_UNIT,
+    SIZES,
+    TOGETHER,
+    WHOLE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,9 @@ class Burst(NamedTuple):
 
 def shape_of(hop: Hop) -> Shape:
     """The signature and the evidence behind a hop's verdict."""
+    if hop.proof:
+        size = next((change.size for change in hop.changes if change.signature == hop.signature), None)
+        return Shape(hop.signature, hop.proof, size=size)
     sentence = _SENTENCES.get(hop.verdict)
     if sentence is not None:
         return Shape(None, sentence(hop))
@@ -64,6 +83,7 @@ def _shape_of_holds(hop: Hop) -> Shape:
     return (
         _rate_limit(hop, bursts)
         or _fixed_size(hop, bursts)
+        or _lookahead(m)
         or _constant(hop)
         or _periodic(hop)
         or Shape(
@@ -90,6 +110,85 @@ def in_block(blocks: Blocks, offset: int) -> bool:
     at = bisect_right(blocks.ends, offset)
     last = blocks.ends[at - 1] if at else 0
     return bool(blocks.body.data[last:offset].strip(b"\r\n"))
+
+
+# --- look-ahead ---------------------------------------------------------------------------------------
+
+
+def _lookahead(m: Measured) -> Shape | None:
+    behind = lookahead_of(m)
+    return Shape("lookahead", _ahead_text(m, behind)) if behind else None
+
+
+def lookahead_of(m: Measured) -> int:
+    """How many blocks behind a hop is that hands each on when a later one comes; 0 where it does not.
+
+    Each block comes at once when the N-th next has left, never before, and the last when the stream ends. A
+    timer or a constant delay in an even stream comes as often before that moment as after it, or holds the
+    last block as long as all others.
+    """
+    left = _all_left(m)
+    for behind in range(1, MOST_AHEAD + 1):
+        waits = _waits_for(m, left, behind)
+        if len(waits) < FEW_AHEAD:
+            return 0
+        if _at_once(m, waits) and _was_held(m, left, behind) and _last_at_the_end(m, waits):
+            return behind
+    return 0
+
+
+def _all_left(m: Measured) -> list[int]:
+    """When each upstream block had left, on the downstream clock, the ones that did not come included."""
+    return [t + m.clock.ns for t in m.up.blocks.times]
+
+
+def _waits_for(m: Measured, left: Sequence[int], behind: int) -> list[int]:
+    """How long (ns) after the `behind`-th next had left each block came."""
+    pairs = zip(m.pairs.up, m.pairs.came, strict=True)
+    return [came - left[i + behind] for i, came in pairs if i + behind < len(left)]
+
+
+def _at_once(m: Measured, waits: Sequence[int]) -> bool:
+    ordered = sorted(waits)
+    usual = max(percentile(ordered, 0.25), 0)
+    early = sum(wait < -AHEAD_EARLY - m.clock.error for wait in waits)
+    late = sum(wait > usual + AHEAD_LATE for wait in waits)
+    if usual > AHEAD_LATE + m.clock.error or early + late > AHEAD_ODD * len(waits):
+        return False
+    return _spread(waits) <= _spread(m.holds) + AHEAD_EARLY
+
+
+def _spread(values: Sequence[int]) -> float:
+    """How far apart the middle four fifths of some times are (ns)."""
+    ordered = sorted(values)
+    return percentile(ordered, 0.9) - percentile(ordered, 0.1)
+
+
+def _last_at_the_end(m: Measured, waits: Sequence[int]) -> bool:
+    """Whether the last block, where it came, came when upstream had ended."""
+    end = ending_of(m.up.trace, m.clock.ns)
+    if end.way != Way.WELL or len(waits) == len(m.pairs) or m.up.blocks.times[-1] + m.clock.ns > end.t:
+        return True
+    after = m.pairs.came[-1] - end.t
+    return -AHEAD_EARLY - m.clock.error <= after <= max(sorted(waits)[len(waits) // 2], 0) + 2 * AHEAD_LATE
+
+
+def _was_held(m: Measured, left: Sequence[int], behind: int) -> bool:
+    """Whether the blocks that came so were held by it: not those that had left together."""
+    apart = [left[i + behind] - left[i] for i in m.pairs.up if i + behind < len(left)]
+    return sum(gap >= m.limit for gap in apart) >= max(2, AHEAD_HELD * len(apart))
+
+
+def _ahead_text(m: Measured, behind: int) -> str:
+    which = "the next one" if behind == 1 else f"the {behind}th next one" if behind > 3 else _ORDINALS[behind]
+    late = sum(hold > m.limit for hold in m.holds)
+    return (
+        f"each block came when {which} had left: {late:,} of {plural(len(m.pairs), 'block')} came over "
+        f"{ms(m.limit)} late, up to {ms(max(m.holds))}"
+    )
+
+
+_ORDINALS = {2: "the second next one", 3: "the third next one"}
 
 
 # --- the shapes --------------------------------------------------------------------------------------
@@ -323,18 +422,6 @@ def _clean_text(hop: Hop) -> str:
     return f"{plural(len(hop.measured.pairs), 'block')} passed, none held over {ms(max(hop.measured.holds))}"
 
 
-def _drops_text(hop: Hop) -> str:
-    lost = plural(hop.blocks_lost, "block")
-    comments = f" ({plural(hop.comments_lost, 'comment')})" if hop.comments_lost else ""
-    where = "cut off at the end" if hop.measured.tail == Tail.DROPPED else "missing"
-    return f"{lost}{comments}, {hop.bytes_lost:,} bytes {where}: {hop.why}"
-
-
-def _alters_text(hop: Hop) -> str:
-    added = hop.measured.alignment.added
-    return hop.why + (f"; {plural(added, 'block')} came that had not been sent" if added else "")
-
-
 def _slow_text(hop: Hop) -> str:
     queued, _ = hop.measured.down.trace.chunks.most_queued
     return (
@@ -350,8 +437,6 @@ def _inconclusive_text(hop: Hop) -> str:
 
 _SENTENCES = {
     Verdict.CLEAN: _clean_text,
-    Verdict.DROPS: _drops_text,
-    Verdict.ALTERS: _alters_text,
     Verdict.SLOW_CLIENT: _slow_text,
     Verdict.INCONCLUSIVE: _inconclusive_text,
 }

@@ -65,6 +65,16 @@ KERNEL_TIMERS = ((36, 48), (192, 220))  # ms: Linux's delayed ACK (40 ms), a cor
 SHORTEST = 50 * MS  # period of a clock that may have struck for nothing
 SIZES = 4  # of the most common sizes of bursts are looked at
 
+# A hop that looks ahead hands a block on when the next, or the N-th next, comes.
+MOST_AHEAD = 8
+FEW_AHEAD = 3  # blocks, at least, or any two times fit
+# It comes within this of that moment: before it only by what stamps err (a tap's own stamps are made one
+# after the other), after it by what a busy machine takes. A share of odd ones is let pass.
+AHEAD_EARLY, AHEAD_LATE = MS // 2, 15 * MS
+AHEAD_ODD = 0.1
+# ... and of the blocks this share was held by it at all.
+AHEAD_HELD = 0.3
+
 # --- what is worth a word beside the verdict ---------------------------------------------------------------
 
 HEADERS_HELD = 50 * MS  # headers that wait longer than this for the first block
@@ -86,3 +96,34 @@ MANY_BLOCKS = 5
 WHOLE_WAIT = 500 * MS
 # bytes: a first compressed chunk of this size is a compressor that was not flushed (a live one's has 15).
 GZIP_HEADER = 10
+
+# --- how a stream ended -------------------------------------------------------------------------------------
+
+# A cut is one of an idle limit where nothing came for so long, and so many times as long as any silence that
+# the stream had outlived before. The shortest idle limits in use are seconds: Bun's 10 s, HAProxy's examples.
+IDLE_SILENCE = SECOND
+IDLE_OVER_GAPS = 1.2
+# How much over its limit a timer strikes: Linux lengthens long sleeps by up to 0.5 %, gunicorn looks once a
+# second, Envoy tells the client up to a second after upstream.
+ROUND_LATE = 0.02
+# An end that the client is told so late, or never: over the second that Envoy's delayed close takes.
+END_LATE = 2 * SECOND
+
+# Streams that a hop cuts within this of each other were cut by one thing: a reload, a restart, a crash.
+TOGETHER_CUT = SECOND
+
+# --- what was lost ------------------------------------------------------------------------------------------
+
+# bytes: readers that take a stream line by line have limits from here on (aiohttp's 512 KiB, Go's Scanner's
+# 64 KiB, 8 KiB buffers of others).
+LINE_LIMIT = 8 * 1024
+
+# --- the request --------------------------------------------------------------------------------------------
+
+# A request is kept back where it took so long from tap to tap: to reach an upstream on another continent
+# with a new TLS connection takes three round trips, half a second.
+REQUEST_HELD = 700 * MS
+# ... and its body is so small that its upload does not explain it (bytes).
+SMALL_BODY = 256 * 1024
+# It was let go by another stream's end where that came so shortly before.
+LET_GO = 100 * MS

@@ -60,7 +60,7 @@ def test_a_body_that_stops_inside_its_encoding(reason: str, severity: str) -> No
 
 def test_a_page_that_says_what_went_wrong_is_no_event_cut_short() -> None:
     page = {"status": 500, "headers": (("content-type", "application/json"),)}
-    assert kinds([(50, b'{"error":"no model"}')], **page) == ["http-error"]
+    assert kinds([(50, b'{"error":"no model"}')], **page) == ["no-stream"]
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,11 @@ def test_ndjson_without_its_last_line_end() -> None:
 
 
 def test_an_error_and_no_response() -> None:
-    assert only("http-error", [(5, b"no")], status=503).severity == "error"
-    assert only("no-response", [], response_ms=None, end_ms=30_000).at_ms == 30_000
+    asked, other = {"body": None}, {"body": b"{}", "request_headers": ()}
+    assert only("no-stream", [(5, b"no")], status=503, **asked).severity == "error"
+    assert only("http-error", [(5, b"no")], status=503, **other).severity == "error"
+    assert only("no-stream", [], response_ms=None, end_ms=30_000).at_ms == 30_000
+    assert only("no-response", [], response_ms=None, end_ms=30_000, **other).at_ms == 30_000
 
 
 def test_a_missing_done_marker() -> None:
