@@ -35,7 +35,7 @@ from sse_tap.verdict.thresholds import (
 
 
 class Verdict(StrEnum):
-    """What a hop did to a stream (contract: the verdict)."""
+    """What a hop did to a stream (`docs/verdicts.md`)."""
 
     CLEAN = "clean"
     COALESCES = "coalesces"
