@@ -29,6 +29,8 @@ from sse_tap.replay import Replay
 from sse_tap.trace.file import TraceError, find_traces, read_trace
 from sse_tap.trace.records import Trace
 
+__all__ = ["RecordingTap", "ReplayURL", "sse_record", "sse_replay"]
+
 _LISTENS = re.compile(r"^\S+ +(https?://\S+) → ")
 
 

@@ -166,7 +166,7 @@ def stalls(scene: Scene) -> set[str]:
 
 
 def waits_for_the_next(scene: Scene) -> set[str]:
-    """Keeps a few blocks until the next one comes and passes all else at once: the contract by its letter."""
+    """Keeps a few blocks until the next one comes and passes all else at once: the rule by its letter."""
     scene.came = in_order([(t + 0.3 + scene.rng.uniform(0, 0.3), data) for t, data in scene.sent])
     apart = [i for i, (a, b) in enumerate(pairwise(scene.sent)) if b[0] - a[0] >= 21]
     for i in scene.rng.sample(apart, min(scene.rng.randint(1, 4), len(apart))):

@@ -1,14 +1,19 @@
-"""The documents against the program: README, CHANGELOG, FORMAT.md and the samples say what is so."""
+"""The documents against the program: README, docs/, CHANGELOG, FORMAT.md and the samples say what is so."""
 
 from __future__ import annotations
 
 import ast
+import inspect
+import json
+import os
 import re
 import shlex
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -26,58 +31,66 @@ from sse_tap.cli import main
 from sse_tap.replay.faults import FAULTS
 from sse_tap.tap.addon import SSETap
 from sse_tap.tap.replay_addon import SSEReplay
-from sse_tap.verdict.judge import Verdict
+from sse_tap.trace.records import MS
+from sse_tap.verdict.judge import FLAGGED, Verdict
+from sse_tap.verdict.thresholds import (
+    BUSY,
+    EVEN,
+    FAR_OVER_LAG,
+    LONG,
+    MIN_HOLD,
+    MOST,
+    OVER_LAG,
+    SHARE,
+    STALL,
+    STEADY,
+    TEXT_WIDER,
+    TIMES,
+    WELL,
+)
+from tests.markdown import Fence, anchors, fences, first_cells, links, section, spans
 
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
+FRONT = ROOT / "README.md"
+PAPERS = (FRONT, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md")
+# What tells people how to use it and how to work on it, by the path from the root.
+DOCS = {
+    path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
+    for path in (*PAPERS, *sorted((ROOT / "docs").glob("*.md")))
+}
+README = DOCS["README.md"]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text("utf-8")
 FORMAT = (ROOT / "recordings" / "FORMAT.md").read_text("utf-8")
+MARKDOWN = DOCS | {"CHANGELOG.md": CHANGELOG, "recordings/FORMAT.md": FORMAT}
 SAMPLES = ROOT / "recordings" / "samples"
 HELD = [str(SAMPLES / f"held-{tap}.sse.jsonl") for tap in ("origin", "edge")]
 
-# Options that README names and that are other programs'.
-FOREIGN = {"--cacert": "curl", "--connect-to": "curl", "--mode": "mitmproxy"}
+# Options that the documents name and that are other programs'.
+FOREIGN = {
+    "--cacert": "curl",
+    "--connect-to": "curl",
+    "--mode": "mitmproxy",
+    "--trace": "curl",
+    "--trace-time": "curl",
+}
+# The modules whose names are for everybody: `docs/api.md` lists them.
+PUBLIC = ("sse_tap.sse", "sse_tap.trace", "sse_tap.replay", "sse_tap.pytest_plugin")
+README_LINES = 150
 
 
-# --- reading Markdown -------------------------------------------------------------------------------------
+def page(name: str) -> str:
+    """A page of docs/."""
+    return DOCS[f"docs/{name}.md"]
 
 
-@dataclass(frozen=True)
-class Fence:
-    """A fenced block: its language ("" without) and its text."""
-
-    language: str
-    text: str
+def all_fences() -> list[Fence]:
+    return [fence for text in DOCS.values() for fence in fences(text)]
 
 
-def fences(text: str) -> list[Fence]:
-    return [Fence(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
-
-
-def without_fences(text: str) -> str:
-    return re.sub(r"^```\w*\n.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-
-
-def spans(text: str) -> list[str]:
-    """Code in running text, as one line each."""
-    return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", without_fences(text))]
-
-
-def section(text: str, title: str) -> str:
-    """What stands under a heading, up to the next one of its level or above."""
-    found = re.search(rf"^(#+) {re.escape(title)}$\n", text, re.MULTILINE)
-    assert found, f"no section {title!r}"
-    rest = text[found.end() :]
-    over = re.search(rf"^#{{1,{len(found[1])}}} ", rest, re.MULTILINE)
-    return rest[: over.start()] if over else rest
-
-
-def first_cells(text: str) -> list[str]:
-    """The code in the first column of the tables in a text, row by row."""
-    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")]
-    return [code for row in rows for code in re.findall(r"`([^`]+)`", row)]
+def all_spans() -> list[str]:
+    return [span for text in DOCS.values() for span in spans(text)]
 
 
 # --- the program --------------------------------------------------------------------------------------------
@@ -105,8 +118,8 @@ def own_options(addon: object) -> dict[str, object]:
 
 
 def command_lines() -> Iterator[list[str]]:
-    """What README tells one to type, in its fenced blocks, as words."""
-    for fence in fences(README):
+    """What the documents tell one to type, in their fenced blocks, as words."""
+    for fence in all_fences():
         if fence.language == "":
             for line in fence.text.replace("\\\n", " ").splitlines():
                 yield words(line)
@@ -120,28 +133,37 @@ def words(line: str) -> list[str]:
 
 
 def lines_of(program: str) -> list[list[str]]:
-    return [line[1:] for line in command_lines() if line[:1] == [program]]
+    return unique(line[1:] for line in command_lines() if line[:1] == [program])
 
 
 def mentions_of(program: str) -> list[list[str]]:
     """Command lines in running text, which may leave out what does not matter there."""
-    return [line[1:] for line in map(words, spans(README)) if line[:1] == [program] and len(line) > 1]
+    return unique(line[1:] for line in map(words, all_spans()) if line[:1] == [program] and len(line) > 1)
+
+
+def unique(lines: Iterable[list[str]]) -> list[list[str]]:
+    """Each line once, in their order."""
+    return [list(line) for line in dict.fromkeys(map(tuple, lines))]
 
 
 def parse(arguments: list[str]) -> None:
     """Have click read a command line of sse-tap, and run nothing. Raises UsageError."""
     name, *rest = arguments
+    if not rest and any(name in parameter.opts for parameter in main.params):
+        return
     if name not in verbs():
         raise click.UsageError(f"no verb {name}")
     # With its parent: click keeps a command's help option, whose names are the parent's, from the first time.
-    verbs()[name].make_context(name, rest, parent=main.make_context("sse-tap", [], resilient_parsing=True))
+    group = main.make_context("sse-tap", [], resilient_parsing=True)
+    with suppress(click.exceptions.Exit):  # asked for help
+        verbs()[name].make_context(name, rest, parent=group)
 
 
 def ids(lines: list[list[str]]) -> list[str]:
     return [" ".join(line)[:60] for line in lines]
 
 
-# --- README: verbs, options, command lines ----------------------------------------------------------------
+# --- verbs, options, command lines --------------------------------------------------------------------------
 
 
 def test_the_walk_sees_the_program_and_the_document() -> None:
@@ -152,12 +174,13 @@ def test_the_walk_sees_the_program_and_the_document() -> None:
 
 
 @pytest.mark.parametrize("verb", verbs())
-def test_every_verb_is_in_the_readme(verb: str) -> None:
-    assert re.search(rf"\bsse-tap {verb}\b|`{verb}`", README)
+def test_every_verb_is_in_the_documents(verb: str) -> None:
+    assert re.search(rf"\bsse-tap {verb}\b|`{verb}`", "\n".join(DOCS.values()))
 
 
-def test_every_long_option_in_the_readme_is_there() -> None:
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", README))
+@pytest.mark.parametrize("name", DOCS)
+def test_every_long_option_in_the_documents_is_there(name: str) -> None:
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", DOCS[name]))
     assert named - long_options() - set(FOREIGN) == set()
 
 
@@ -189,46 +212,84 @@ def test_command_lines_of_mitmdump_are_taken(arguments: list[str]) -> None:
         assert script == "sse_tap" or (ROOT / script).is_file()
 
 
+# What the documents call by its name before the Makefile has it.
+AWAITED = {"test-all"}
+
+
 def test_command_lines_of_make_have_their_targets() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    wanted = [line[0] for line in lines_of("make")]
-    assert {"demo", "test"} <= set(wanted) <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    wanted = {line[0] for line in [*lines_of("make"), *mentions_of("make")]}
+    assert {"demo", "test", "bench", "matrix"} <= wanted
+    assert wanted - AWAITED <= targets
 
 
 def test_the_command_installed_is_the_one_documented() -> None:
     assert [point.value for point in entry_points(group="console_scripts", name="sse-tap")]
 
 
-def test_files_that_are_linked_to_are_there() -> None:
-    linked = [target for target in re.findall(r"\]\(([^)]+)\)", README) if "://" not in target]
-    assert linked
-    assert [target for target in linked if not (ROOT / target).exists()] == []
+def test_the_front_page_is_short() -> None:
+    assert len(README.splitlines()) < README_LINES
 
 
-def test_the_options_of_the_addon_are_the_table() -> None:
-    table = section(README, "Options")
-    assert sorted(first_cells(table)) == sorted(own_options(SSETap()))
+@pytest.mark.parametrize("name", MARKDOWN)
+def test_files_that_are_linked_to_are_there(name: str) -> None:
+    folder = (ROOT / name).parent
+    linked = [target.partition("#")[0] for target in links(MARKDOWN[name])]
+    assert linked or name in ("CHANGELOG.md", "recordings/FORMAT.md")
+    assert [target for target in linked if not (folder / target).exists()] == []
 
 
-def test_defaults_in_the_table_are_the_options_own() -> None:
-    table = section(README, "Options")
+@pytest.mark.parametrize("name", MARKDOWN)
+def test_places_that_are_linked_to_are_there(name: str) -> None:
+    folder = (ROOT / name).parent
+    places = [target.partition("#") for target in links(MARKDOWN[name]) if "#" in target]
+    texts = {file: (folder / file if file else ROOT / name).read_text("utf-8") for file, _, _ in places}
+    assert [(file, place) for file, _, place in places if place not in anchors(texts[file])] == []
+
+
+def test_every_page_is_reached_from_the_front_page_and_from_the_index() -> None:
+    pages = {name.removeprefix("docs/") for name in DOCS if name.startswith("docs/")} - {"README.md"}
+    assert pages <= {target.removeprefix("docs/") for target in links(README)}
+    assert pages <= set(links(DOCS["docs/README.md"]))
+
+
+def test_files_that_are_named_are_there() -> None:
+    """Paths in code, in running text; a name alone is that of a file beside one named before."""
+    tops = {path.name for path in ROOT.iterdir()} - {"recordings"}
+    named = {span for span in all_spans() if re.fullmatch(r"[\w./-]+", span) and "/" in span}
+    ours = {span for span in named if span.partition("/")[0] in tops}
+    assert {"sse_tap/verdict/thresholds.py", "sse_tap/verdict/causes.toml", ".ci/run"} <= ours
+    assert {span for span in ours if not (ROOT / span).exists()} == set()
+
+
+@pytest.mark.parametrize(("title", "addon"), [("Recording", SSETap), ("Replay inside mitmproxy", SSEReplay)])
+def test_the_options_of_the_addons_are_the_tables(title: str, addon: type) -> None:
+    table = section(page("options"), title)
+    assert sorted(first_cells(table)) == sorted(own_options(addon()))
+
+
+def test_defaults_in_the_tables_are_the_options_own() -> None:
+    table = section(page("options"), "Recording")
     defaults = own_options(SSETap())
     assert f"(`{defaults['sse_tap_dir']}`)" in table
     assert f"disk ({defaults['sse_tap_queue']})" in table
+    speed = own_options(SSEReplay())["sse_tap_replay_speed"]
+    assert f"at once (`{speed}`)" in section(page("options"), "Replay inside mitmproxy")
 
 
-def test_settings_in_the_readme_are_options_of_ours_or_of_mitmproxys() -> None:
+def test_settings_in_the_documents_are_options_of_ours_or_of_mitmproxys() -> None:
     known = {*own_options(SSETap()), *own_options(SSEReplay()), *Options().keys()}
-    named = {name for name in re.findall(r"--set ([A-Za-z_]+)=", README) if name != "NAME"}
+    text = "\n".join(DOCS.values())
+    named = {name for name in re.findall(r"--set ([A-Za-z_]+)=", text) if name != "NAME"}
     assert named
     assert named - known == set()
 
 
-# --- README: blocks -----------------------------------------------------------------------------------------
+# --- blocks -------------------------------------------------------------------------------------------------
 
 
 def test_the_compose_file_is_one_and_its_command_line_is_taken() -> None:
-    [text] = [fence.text for fence in fences(README) if fence.language == "yaml"]
+    [text] = [fence.text for fence in all_fences() if fence.language == "yaml"]
     services = YAML(typ="safe").load(text)["services"]
     shell = shlex.split(services["tap"]["command"])
     assert shell[:2] == ["sh", "-c"]
@@ -242,16 +303,36 @@ def test_the_compose_file_is_one_and_its_command_line_is_taken() -> None:
     assert published <= {word.split(":")[1] for word in recording[0] if word.startswith("edge=")}
 
 
-def test_the_example_for_pytest_runs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    [code] = [fence.text for fence in fences(README) if fence.language == "python"]
-    (path,) = set(re.findall(r'"(recordings/[^"]+)"', code))
-    copy = pytester.path / path
-    copy.parent.mkdir(parents=True)
-    copy.write_bytes((ROOT / path).read_bytes())
-    pytester.makepyfile(code)
+def test_the_examples_for_pytest_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = [code for code in PYTHON if "def test_" in code]
+    assert len(codes) >= 2
+    samples_beside(pytester.path)
+    for number, code in enumerate(codes):
+        pytester.makepyfile(**{f"test_{number}": code})
     given = [*("-p", "no:cacheprovider"), *([] if is_registered() else ["-p", "sse_tap.pytest_plugin"])]
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    pytester.runpytest_subprocess(*given).assert_outcomes(passed=code.count("def test_"))
+    count = sum(code.count("def test_") for code in codes)
+    pytester.runpytest_subprocess(*given).assert_outcomes(passed=count)
+
+
+PYTHON = [fence.text for fence in all_fences() if fence.language == "python"]
+SCRIPTS = [code for code in PYTHON if "def test_" not in code]
+
+
+@pytest.mark.parametrize("code", SCRIPTS, ids=range(len(SCRIPTS)))
+def test_the_other_examples_run(code: str, tmp_path: Path) -> None:
+    assert "assert " in code
+    samples_beside(tmp_path)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def samples_beside(folder: Path) -> None:
+    """The sample recordings where the examples look for them."""
+    (folder / "recordings").mkdir()
+    (folder / "recordings" / "samples").symlink_to(SAMPLES)
 
 
 def is_registered() -> bool:
@@ -259,7 +340,7 @@ def is_registered() -> bool:
 
 
 def test_the_verdict_quoted_is_what_hops_prints() -> None:
-    [quoted] = [fence.text for fence in fences(README) if "  coalesces  " in fence.text]
+    [quoted] = [fence.text for fence in all_fences() if "  coalesces  " in fence.text]
     printed = CliRunner().invoke(main, ["hops", *HELD, "--width", "160"])
     assert printed.exit_code == 1
     left = [line.rstrip() for line in printed.stdout.splitlines()]
@@ -275,19 +356,103 @@ def test_the_picture_is_what_timeline_draws(tmp_path: Path) -> None:
     assert (SAMPLES / "held.svg").read_text("utf-8") == drawn.read_text("utf-8")
 
 
-# --- README: words ------------------------------------------------------------------------------------------
+# --- words --------------------------------------------------------------------------------------------------
 
 
 def test_the_verdicts_of_the_table_are_all_there_are() -> None:
-    assert first_cells(section(README, "The verdict")) == [str(verdict) for verdict in Verdict]
+    table = section(page("verdicts"), "The verdicts")
+    assert first_cells(table) == [str(verdict) for verdict in Verdict]
+    flagged = [re.search(rf"^\| `{verdict}` \| yes \|", table, re.MULTILINE) for verdict in Verdict]
+    assert [bool(found) for found in flagged] == [verdict in FLAGGED for verdict in Verdict]
 
 
-def test_the_faults_listed_are_all_there_are() -> None:
-    replay = section(README, "Replay")
-    listed = re.search(r"^Faults .*?\. ", replay, re.MULTILINE | re.DOTALL)
-    assert listed
-    names = [re.split(r"[=\[]", code)[0] for code in re.findall(r"`([^`]+)`", listed[0])]
-    assert sorted(name for name in names if not name.startswith("--")) == sorted(FAULTS)
+def test_the_signatures_of_the_table_are_all_there_are() -> None:
+    tree = ast.parse((ROOT / "sse_tap" / "verdict" / "signature.py").read_bytes())
+    shapes = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and called(node) == "Shape"]
+    used = {shape.args[0].value for shape in shapes if isinstance(shape.args[0], ast.Constant)} - {None}
+    assert set(first_cells(section(page("verdicts"), "Signatures"))) == used
+
+
+# Words with a hyphen in the modules that make findings, which are no kinds of theirs.
+NO_KINDS = {"whole-response", "malformed-request"}
+
+
+def test_the_findings_of_the_tables_are_all_there_are() -> None:
+    """Every kind has a hyphen in it, or is found by its table's word alone."""
+    texts = set[str]()
+    modules = [path.read_text("utf-8") for path in (ROOT / "sse_tap" / "verdict").glob("*.py")]
+    for module in (module for module in modules if "inding(" in module):
+        values = {node.value for node in ast.walk(ast.parse(module)) if isinstance(node, ast.Constant)}
+        texts |= {value for value in values if isinstance(value, str)}
+    kinds = {text for text in texts if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", text)} - NO_KINDS
+    documented = set(first_cells(section(page("verdicts"), "Findings")))
+    assert kinds - documented - set(first_cells(section(FORMAT, "`note`"))) == set()
+    assert documented - texts == set()
+
+
+def test_the_limits_of_the_table_are_those_of_the_thresholds() -> None:
+    table = section(page("verdicts"), "When it is inconclusive")
+    assert f"--min-hold` of {MIN_HOLD // MS} ms" in table
+    rows = dict(re.findall(r"^\| (.*?) \| (.*?) \|$", table, re.MULTILINE))
+    limit = MIN_HOLD // MS
+    assert rows["one single pause"] == f"{LONG * limit} ms"
+    assert rows["three pauses or more that hold a tenth of the blocks"] == f"{LONG * limit} ms together"
+    assert rows["half of the blocks or more were held"] == f"{WELL * limit} ms, the longest hold"
+    assert (TIMES, SHARE, MOST, BUSY, STALL * limit) == (3, 0.1, 0.5, 0.03, 1000)
+    assert (OVER_LAG, FAR_OVER_LAG, STEADY, EVEN, TEXT_WIDER) == (2, 5, 0.9, 2 * MS, 3)
+
+
+def test_the_faults_of_the_table_are_all_there_are() -> None:
+    listed = first_cells(section(page("replay"), "Faults"))
+    assert listed == [kind.usage for kind in FAULTS.values()]
+
+
+@pytest.mark.parametrize(
+    ("title", "verb", "option"), [("Export", "export", "--to"), ("Import", "import", "--from")]
+)
+def test_the_formats_of_the_tables_are_the_options_choices(title: str, verb: str, option: str) -> None:
+    [choice] = [one.type for one in verbs()[verb].params if option in one.opts]
+    assert isinstance(choice, click.Choice)
+    named = first_cells(section(page("formats"), title))
+    assert [name for name in named if not name.startswith("--")] == list(choice.choices)
+
+
+def test_the_keys_of_the_report_are_the_tables() -> None:
+    report = json.loads(CliRunner().invoke(main, ["hops", "--json", *HELD]).stdout)
+    text = section(page("formats"), "The report as JSON")
+    assert set(spans(text.partition("Of each")[0])) >= report.keys()
+    [stream] = report["streams"]
+    for title, found in {
+        "stream": [stream],
+        "tap": stream["taps"],
+        "hop": stream["hops"],
+        "finding": stream["findings"],
+    }.items():
+        table = text.partition(f"Of each {title}:\n")[2].partition("Of each")[0]
+        assert all(set(first_cells(table)) == one.keys() for one in found), title
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_public_names_are_the_tables(module: str) -> None:
+    names = import_module(module).__all__
+    assert names == sorted(names)
+    assert sorted(first_cells(section(page("api"), f"`{module}`"))) == names
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_what_is_public_says_what_it_is(module: str) -> None:
+    home = import_module(module)
+    public = [(name, getattr(home, name)) for name in home.__all__]
+    things = [(name, thing) for name, thing in public if inspect.isclass(thing) or inspect.isroutine(thing)]
+    for name, thing in public:
+        things += [
+            (f"{name}.{part}", value)
+            for part, value in (vars(thing) if inspect.isclass(thing) else {}).items()
+            if not part.startswith("_") and (inspect.isroutine(value) or isinstance(value, property))
+        ]
+    assert home.__doc__
+    assert things
+    assert [name for name, thing in things if not inspect.getdoc(thing)] == []
 
 
 @pytest.mark.parametrize(
@@ -300,7 +465,8 @@ def test_the_faults_listed_are_all_there_are() -> None:
     ],
 )
 def test_the_exit_status_is_the_documented_one(status: int, arguments: list[str]) -> None:
-    assert re.search(r"0 fine, 1 something was flagged or differs, 2 wrong usage or unreadable input", README)
+    meanings = {0: "fine", 1: "something was flagged or differs", 2: "wrong usage or unreadable input"}
+    assert f"| `{status}` | {meanings[status]}" in section(page("options"), "Exit status")
     assert CliRunner().invoke(main, arguments).exit_code == status
 
 
@@ -341,15 +507,19 @@ def test_every_verb_is_in_the_changelog(verb: str) -> None:
     assert f"`{verb}`" in CHANGELOG
 
 
+def called(node: ast.Call) -> str:
+    """The last name of what is called."""
+    return str(getattr(node.func, "attr", getattr(node.func, "id", ""))).strip("_")
+
+
 def note_kinds() -> dict[str, str]:
     """Every kind of note that the source gives a name to, and where."""
     found = {}
     for path in (ROOT / "sse_tap").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Call) and len(node.args) > 1:
-                name = getattr(node.func, "attr", getattr(node.func, "id", "")).strip("_")
                 kind = node.args[1]
-                if name.lower() in ("note", "remark") and isinstance(kind, ast.Constant):
+                if called(node).lower() in ("note", "remark") and isinstance(kind, ast.Constant):
                     found[str(kind.value)] = f"{path.relative_to(ROOT)}:{node.lineno}"
     return found
 
@@ -359,3 +529,30 @@ def test_the_kinds_of_notes_in_use_stand_in_the_format() -> None:
     used = note_kinds()
     assert {"observer-stopped", "informational", "goaway"} <= set(used)
     assert {kind: where for kind, where in used.items() if kind not in documented} == {}
+
+
+# --- what sources say of documents --------------------------------------------------------------------------
+
+
+def sources() -> list[Path]:
+    """What is written by hand beside the documents, but for this file."""
+    folders = ("sse_tap", "tests", "benchmarks", "addons", ".ci", ".github")
+    files = [path for folder in folders for path in sorted((ROOT / folder).rglob("*")) if path.is_file()]
+    files += [ROOT / name for name in ("Makefile", "pyproject.toml", "hatch_build.py")]
+    text = {".py", ".toml", ".mjs", ".js", ".html", ".yml", ""}
+    return [path for path in files if path.suffix in text and path != Path(__file__)]
+
+
+def cited() -> Iterator[tuple[str, str]]:
+    """Every name of a document in the sources, and where it stands."""
+    for path in sources():
+        here = re.sub(r"https?://\S+", "", path.read_text("utf-8"))
+        names = re.findall(r"[\w./-]*\w\.md\b", here)
+        yield from ((name, path.relative_to(ROOT).as_posix()) for name in names)
+
+
+def test_documents_that_sources_cite_are_there() -> None:
+    known = {*MARKDOWN, *(Path(name).name for name in MARKDOWN)}
+    found = list(cited())
+    assert ("docs/verdicts.md", "sse_tap/verdict/judge.py") in found
+    assert [(name, where) for name, where in found if name not in known] == []

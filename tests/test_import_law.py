@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -50,7 +51,7 @@ WITHOUT_TEST = {
 ABOUT_THE_WHOLE = ("matrix", "stack", "transparency")
 # Test files without a source of their own name.
 WITHOUT_SOURCE = {
-    "test_docs.py": "about README.md, CHANGELOG.md and recordings/",
+    "test_docs.py": "about the Markdown files and recordings/",
     "test_import_law.py": "about all sources",
     "test_packaging.py": "about hatch_build.py and pyproject.toml",
     "test_startup.py": "sse_tap/_startup.py",
@@ -216,6 +217,14 @@ def test_what_does_no_io_uses_only_what_does_none() -> None:
     uses = {f"{relative(path)}: {name}" for path in calm for name in imports(path) if name in SOURCE_OF}
     doing = {path for path in SOURCES if not _is_core(path) and path.name != "__init__.py"}
     assert {use for use in uses if SOURCE_OF[use.partition(": ")[2]] in doing} == set()
+
+
+def test_the_parsers_public_face_brings_nothing_heavy() -> None:
+    say = "import sys; before = set(sys.modules); import sse_tap.sse; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", say], cwd=ROOT, capture_output=True, text=True, check=True)
+    brought = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "sse_tap" in brought
+    assert brought & {"mitmproxy", "rich", "click", "asyncio"} == set()
 
 
 def test_the_picture_is_drawn_from_the_table() -> None:

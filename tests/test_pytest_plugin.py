@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -95,16 +94,3 @@ def test_the_examples_in_the_docstring_run(pytester: pytest.Pytester) -> None:
     with Replay(path) as live:
         pytester.makepyfile(CLIENT + example.replace("http://127.0.0.1:8001", live.base_url))
         pytester.runpytest_subprocess("-p", "sse_tap.pytest_plugin").assert_outcomes(passed=2)
-
-
-def test_the_examples_in_the_readme_run(pytester: pytest.Pytester) -> None:
-    here = Path(__file__).parents[1]
-    blocks = re.findall(r"```python\n(.*?)```", (here / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    tests = [block for block in blocks if "sse_replay" in block or "Replay(" in block]
-    (pytester.path / "recordings").symlink_to(here / "recordings")
-    count = 0
-    for number, block in enumerate(tests):
-        pytester.makepyfile(**{f"test_{number}": block})
-        count += block.count("def test_")
-    assert count
-    pytester.runpytest_subprocess("-p", "sse_tap.pytest_plugin").assert_outcomes(passed=count)

@@ -286,8 +286,8 @@ class _CommentStripper:
 def gzipped(actions: Actions, flushed: bool) -> Actions:
     """Content-Encoding gzip: flushed after each chunk, or stuck (the gzip header first, the rest at the end).
 
-    A stuck compressor is what a missing sync flush makes: ten bytes at once, then nothing (FACTS: Starlette
-    0.37, Express compression). An encoded body is decoded first.
+    A stuck compressor is what a missing sync flush makes: ten bytes at once, then nothing (Starlette 0.37
+    and Express's compression do so). An encoded body is decoded first.
     """
     gzip = zlib.compressobj(wbits=31)
     head = False

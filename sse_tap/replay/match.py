@@ -116,7 +116,7 @@ def _url(trace: Trace) -> str:
 
 
 def _body_digest(trace: Trace) -> str:
-    """The hash the record states, or that of the body it holds (FORMAT.md: either may be left out)."""
+    """The hash the record states, or that of the body it holds: either may be left out."""
     request = trace.request
     if request is None or request.body_sha256:
         return request.body_sha256.lower() if request else ""

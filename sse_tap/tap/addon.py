@@ -1,7 +1,7 @@
 """The mitmproxy addon: options in, hooks to the recorder, a summary at the end.
 
 Loaded by `mitmdump -s sse_tap` (and mitmproxy, mitmweb), by `addons/sse_tap.py` and by
-`sse-tap record`. Which fidelity a connection gets is decided here (DESIGN.md, transparency).
+`sse-tap record`. Which fidelity a connection gets is decided here (`docs/transparency.md`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one permitted change on fidelity `wire`: the Host of HTTP/1 requests (DESIGN.md, transparency).
+"""The one permitted change on fidelity `wire`: the Host of HTTP/1 requests (`docs/transparency.md`).
 
 Where the upstream URL names a host and the client addressed the tap by another, the upstream must be
 told its own name, or a virtual host would not answer. Everything else passes as it came and at once:

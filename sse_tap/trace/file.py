@@ -60,9 +60,9 @@ __all__ = [
 ]
 
 SUFFIX: Final = ".sse.jsonl"
-MAX_REQUEST_BODY: Final = 1 << 20  # for recorders: a longer one is not kept (FORMAT.md, "request")
+MAX_REQUEST_BODY: Final = 1 << 20  # for recorders: a longer one is not kept (recordings/FORMAT.md, "request")
 
-# FORMAT.md, "For readers", 8.
+# recordings/FORMAT.md, "For readers", 8.
 MAX_LINE: Final = 32 << 20
 MAX_BODY: Final = 2 << 30
 MAX_RECORDS: Final = 100_000  # of each of lost, lag and note
@@ -329,7 +329,7 @@ class _Reader:
         )
 
     def untold_losses(self) -> list[Lost]:
-        """Chunks that are missing though no `lost` says so (FORMAT.md, "For readers", 5)."""
+        """Chunks that are missing though no `lost` says so (`recordings/FORMAT.md`, "For readers", 5)."""
         if self.stopped:
             return []
         if self.end is None:

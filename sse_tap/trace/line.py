@@ -50,7 +50,7 @@ class VersionError(TraceError):
 
 
 def encode(record: Record) -> bytes:
-    """One line, "\\n" included, keys in the order of FORMAT.md. ValueError for NaN or infinite `ms`."""
+    """One line, "\\n" included, keys in the specification's order. ValueError for NaN or infinite `ms`."""
     if isinstance(record, Chunk):
         return encode_chunks(record.t, record.read, (record.data,), record.queued)
     line = json.dumps(_fields(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))

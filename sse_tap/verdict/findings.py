@@ -310,8 +310,8 @@ def _missed(scene: _Scene, heart: Keepalive, every: str) -> Iterator[Finding]:
         "keepalive-gap",
         "warning",
         began,
-        f"silent for {duration(length)}{more}, though comments come every {every}: what emits them stands "
-        f"still while the model is silent, the only time they matter",
+        f"silent for {duration(length)}{more}, though comments come every {every}: what sends them stops too "
+        f"while the model is silent, which is when they are needed",
     )
 
 
@@ -345,8 +345,8 @@ def _only_pushed(scene: _Scene, silences: Sequence[tuple[int, int]]) -> Finding:
         "keepalive-gap",
         "warning",
         began,
-        f"silent for {duration(length)}{more}, and the keepalive came only with the event that ended it: it "
-        f"is written where that event is awaited, never while the model is silent, the only time it matters",
+        f"silent for {duration(length)}{more}, and the keepalive came only with the event that ended it: the "
+        f"code that sends it waits for that event first, so it never comes in a silence, when it is needed",
     )
 
 

@@ -1,6 +1,6 @@
 """Recordings to report: every stream, every hop's verdict, cause and findings, and the report as JSON.
 
-The JSON is the design's contract ("the verdict"): keys may be added, not renamed. Pure functions.
+The JSON's keys stand in `docs/formats.md`: they may be added, not renamed. Pure functions.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def _passed_on(hop: Hop) -> bool:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The report by the contract of `hops --json`."""
+    """The report as `hops --json` prints it (`docs/formats.md`)."""
     return {
         "version": VERSION,
         "flagged": report.flagged,
@@ -274,7 +274,7 @@ def tap_json(seen: Seen) -> dict[str, Any]:
 
 
 def hop_json(judged: Judged) -> dict[str, Any]:
-    """One hop by the contract, and what was added to it."""
+    """One hop with its figures, signature, cause and remedy."""
     hop, shape, cause = judged.hop, judged.shape, judged.cause
     return {
         "upstream": hop.upstream,

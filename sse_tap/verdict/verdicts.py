@@ -1,4 +1,4 @@
-"""The words of the verdict."""
+"""The words of the verdict (`docs/verdicts.md`)."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class HopSpec:
         return pattern.size <= self.most
 
     def expected(self, pattern: Pattern) -> str:
-        """The verdict that the contract demands."""
+        """The verdict by the definitions of docs/verdicts.md."""
         if self.always:
             return self.always
         if self.clean and pattern.name == "slow client":

@@ -1,4 +1,4 @@
-"""The models and the contract's words, on paper: a wrong label would make a right verdict look wrong."""
+"""The models and docs/verdicts.md, on paper: a wrong label makes right verdicts look wrong."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_live_is_clean_and_whole_coalesces() -> None:
         ([0, 0.1, 0.2], [0, 0.2, 0.2], "coalesces"),
     ],
 )
-def test_the_contracts_words(sent: list[float], came: list[float], expected: str) -> None:
+def test_the_definitions(sent: list[float], came: list[float], expected: str) -> None:
     assert verdict(sent, came) == expected
 
 

@@ -1,8 +1,8 @@
-"""What each hop is known to do to a stream, as small models, and the verdict that the contract demands.
+"""What each hop is known to do to a stream, as small models, and the verdict that follows.
 
 A model takes when which blocks are sent and says when each has come out whole (s after the headers); the
-numbers are those of the proxies' sources and documentation, measured again in FACTS. `verdict` then applies
-the words of the contract to both lists of times, with none of `sse_tap`'s code.
+numbers are those of the proxies' sources and documentation. `verdict` then applies the definitions of
+docs/verdicts.md to both lists of times, with none of `sse_tap`'s code.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def deflate(level: int, memory: int = 8) -> Callable[[], Compressor]:
 
 
 def verdict(sent: Sequence[float], came: Sequence[float]) -> str:
-    """`clean`, `coalesces` or `delays`, in the words of the contract (times in s, the same clock).
+    """`clean`, `coalesces` or `delays`, by the definitions of docs/verdicts.md (times in s, the same clock).
 
     `sent` and `came` are of equal length; the baseline is taken as 0.
     """

@@ -1,4 +1,4 @@
-"""A stream through the reference stack's proxies, with a tap on either side (measured before: FACTS)."""
+"""A stream through the reference stack's proxies, with a tap on either side."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def kept(*indices: int, ms: float = 0) -> list[tuple[Any, ...]]:
 
 
 def test_one_group_is_enough_where_its_last_block_let_it_go_and_all_else_is_calm() -> None:
-    """The contract: at least one coalesced group, two or more blocks."""
+    """The definition (docs/verdicts.md): at least one coalesced group, two or more blocks."""
     found = hop(EVERY_25, kept(40))
     assert (found.verdict, len(found.groups), found.coalesced_blocks) == (Verdict.COALESCES, 1, 2)
     assert hop(EVERY_25, kept(40), min_hold=26 * MS).verdict == Verdict.CLEAN

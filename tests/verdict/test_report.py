@@ -1,4 +1,4 @@
-"""Recordings to report, and the report as JSON by its contract."""
+"""Recordings to report, and the report as JSON with the keys of docs/formats.md."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def both(
     ]
 
 
-def test_the_contracts_keys_are_all_there() -> None:
+def test_the_documented_keys_are_all_there() -> None:
     found = as_json(report(*both([(2001, data) for _, data in EVERY_100], headers=CADDY)))
     assert (found["version"], found["flagged"]) == (1, True)
     (stream,) = found["streams"]
