@@ -20,7 +20,7 @@ from sse_tap.cli.options import ascii_option, examples, json_option, traces_argu
 from sse_tap.cli.output import console, plain_terminal, print_json
 from sse_tap.trace.records import MS
 from sse_tap.util.text import ascii_only, plural, shorten_middle, visible
-from sse_tap.verdict.findings import Finding
+from sse_tap.verdict.finding import Finding
 from sse_tap.verdict.judge import Verdict
 from sse_tap.verdict.report import Judged, Report, StreamReport, report_on
 from sse_tap.verdict.report import as_json as as_dict

@@ -13,7 +13,7 @@ from sse_tap.trace.records import MS, Trace
 from sse_tap.util.text import duration, plural
 from sse_tap.verdict.breaks import passed_on
 from sse_tap.verdict.causes import Clues, cause_of
-from sse_tap.verdict.findings import Finding
+from sse_tap.verdict.finding import Finding
 from sse_tap.verdict.judge import Hop, Verdict
 from sse_tap.verdict.signature import Shape, ms
 from sse_tap.verdict.thresholds import END_HELD, HEADERS_HELD, QUIET

@@ -18,7 +18,8 @@ from sse_tap.trace.records import MS, Trace
 from sse_tap.util.text import plural
 from sse_tap.verdict.breaks import Cut, with_it
 from sse_tap.verdict.causes import Cause, Clues, cause_of, clues_of
-from sse_tap.verdict.findings import OF_A_READ_BODY, SUSPECTED, Finding, findings_of
+from sse_tap.verdict.finding import Finding
+from sse_tap.verdict.findings import OF_A_READ_BODY, SUSPECTED, findings_of
 from sse_tap.verdict.hopfindings import findings_between
 from sse_tap.verdict.judge import Hop, Verdict, judge, judge_text
 from sse_tap.verdict.requests import Span, meanwhile

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from sse_tap.blocks.timing import Seen, blocks_of
-from sse_tap.verdict.findings import Finding, findings_of, keepalive_of
+from sse_tap.verdict.finding import Finding
+from sse_tap.verdict.findings import findings_of
+from sse_tap.verdict.keepalives import keepalive_of
 from tests import build
 from tests.build import DONE, comment, content, event
 
