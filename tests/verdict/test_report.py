@@ -160,4 +160,4 @@ def test_progress_counts_streams() -> None:
 
 
 def test_no_traces_are_an_empty_report() -> None:
-    assert as_json(report()) == {"version": 1, "flagged": False, "streams": []}
+    assert as_json(report()) == {"version": 1, "flagged": False, "streams": [], "findings": []}
