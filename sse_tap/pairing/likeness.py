@@ -13,8 +13,8 @@ from operator import sub
 from urllib.parse import urlsplit
 
 from sse_tap.blocks.timing import Seen, finish_of, start_of
-from sse_tap.pairing.alignment import TEXT_SHARE, text_share
 from sse_tap.pairing.clocks import Clocks
+from sse_tap.pairing.texts import TEXT_SHARE, text_share
 from sse_tap.trace.records import MS, Trace, header_value
 
 # Two servers that were asked the same side by side, each behind a tap (a replay, and one with a fault), are
