@@ -86,6 +86,7 @@ def my_client(url):
 """
 
 
+@pytest.mark.slow
 def test_the_examples_in_the_docstring_run(pytester: pytest.Pytester) -> None:
     said = trace("edge", [(5, content("Hel")), (9, content("lo"))], url="https://x/chat/stream")
     path = pytester.path / "chat.sse.jsonl"
@@ -97,6 +98,7 @@ def test_the_examples_in_the_docstring_run(pytester: pytest.Pytester) -> None:
         pytester.runpytest_subprocess("-p", "sse_tap.pytest_plugin").assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 def test_the_examples_in_the_readme_run(pytester: pytest.Pytester) -> None:
     here = Path(__file__).parents[1]
     blocks = re.findall(r"```python\n(.*?)```", (here / "README.md").read_text(encoding="utf-8"), re.DOTALL)
