@@ -226,7 +226,7 @@ def test_headers_that_nobody_gave_up_waiting_for_are_no_break(way: str) -> None:
     )
 
 
-# --- clients that leave ------------------------------------------------------------------------------------
+# --- clients that leave ---------------------------------------------------------------------------------
 
 
 def test_how_an_abort_got_through() -> None:
@@ -285,7 +285,7 @@ def test_ends_without_the_times_of_closing(up: str) -> None:
     assert break_of(m) is None
 
 
-# --- cuts, in words ------------------------------------------------------------------------------------------
+# --- cuts, in words -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("up", "down"), [("left", "broken"), ("left", "well"), ("running", "broken")])
@@ -333,7 +333,8 @@ def test_what_never_came_is_counted() -> None:
     sent = [*flowing(AT - 300), (AT - 200, event("x")), (AT - 150, event("y"))]
     found = told(ended("well", "broken", AT, AT + 1, sent=sent, came=shifted(sent[:-2], 0.4)))
     assert found.evidence == (
-        "the stream ended well before origin→edge and was broken off after it; 2 blocks sent upstream never came"
+        "the stream ended well before origin→edge and was broken off after it; "
+        "2 blocks sent upstream never came"
     )
 
 
@@ -347,7 +348,7 @@ def test_between_hops_the_client_is_a_hop() -> None:
     assert "ended edge→client's stream" in told(ended("broken", "well", AT, AT), "edge→client").evidence
 
 
-# --- hops that write a stream of their own --------------------------------------------------------------------
+# --- hops that write a stream of their own --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -381,7 +382,7 @@ def test_an_application_whose_client_left_lets_the_model_run() -> None:
     assert signature(ended_text("well", "left", AT + 2000, AT)) == "abort-lost"
 
 
-# --- several streams ------------------------------------------------------------------------------------------
+# --- several streams ------------------------------------------------------------------------------------
 
 S = 1_000 * MS
 
