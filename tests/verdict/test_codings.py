@@ -45,14 +45,14 @@ def mismatch(above: tuple[str, bytes], below: tuple[str, bytes]) -> str:
     return coding_mismatch(seen("origin", *above), seen("edge", *below, at=100.4))
 
 
-@pytest.mark.parametrize(("above", "below"), itertools.product(CODED, CODED))
+@pytest.mark.parametrize(("above", "below"), [*itertools.product(CODED, CODED)])
 def test_healthy_transcoding_is_no_mismatch(above: str, below: str) -> None:
     up, down = seen("origin", above, CODED[above](BODY)), seen("edge", below, CODED[below](BODY), at=100.4)
     assert coding_mismatch(up, down) == ""
     assert judge(up, down).verdict not in (Verdict.ALTERS, Verdict.DROPS)
 
 
-@pytest.mark.parametrize(("above", "below"), itertools.product(CODINGS, CODED))
+@pytest.mark.parametrize(("above", "below"), [*itertools.product(CODINGS, CODED)])
 def test_healthy_transcoding_of_a_stream_that_was_cut_off_is_none_either(above: str, below: str) -> None:
     sent, came = CODED[above](BODY), CODED[below](BODY)
     for part in (3, 10, len(came) // 2, len(came) - 1):
@@ -86,7 +86,7 @@ def test_a_header_without_its_coding(coding: str) -> None:
     assert f"still says Content-Encoding: {coding}" in mismatch(("", BODY), (coding, BODY))
 
 
-@pytest.mark.parametrize(("above", "below"), itertools.permutations(CODINGS, 2))
+@pytest.mark.parametrize(("above", "below"), [*itertools.permutations(CODINGS, 2)])
 def test_coded_bytes_under_the_header_of_another_coding(above: str, below: str) -> None:
     sent = CODED[above](BODY)
     assert f"under Content-Encoding: {below}" in mismatch((above, sent), (below, sent))
