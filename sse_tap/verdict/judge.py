@@ -155,7 +155,7 @@ class _Found:
 def decide(m: Measured, client: str = "the client") -> Hop:
     """The verdict, by what was measured."""
     told = _Told(
-        own_answer(m.up.trace, m.down.trace) if m.kind == "bytes" else None,
+        own_answer(m.up.trace, m.down.trace, m.clock) if m.kind == "bytes" else None,
         request_held(m),
         coding_mismatch(m.up, m.down) if m.kind == "bytes" else "",
         (*changes(m), *text_changes(m)),
