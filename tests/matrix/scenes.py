@@ -174,12 +174,12 @@ TOTAL = (
 )
 
 _struck = _of(
-    "cut-together", blamed("breaks", "cut-together"), ended("left", "broken"), crowd=3, apart=1.2, at=4.0
+    "cut-together", blamed("breaks", "cut-together"), ended("left", "broken"), crowd=3, apart=1.2, at=3.7
 )
-_spared = _of("cut-together", clean(), ended("well", "well"), same, crowd=3, apart=1.2, at=4.0, strike="HUP")
+_spared = _of("cut-together", clean(), ended("well", "well"), same, crowd=3, apart=1.2, at=3.7, strike="HUP")
 TOGETHER = (
     _struck("nginx reload", "nginx alone", "long", "worker_shutdown_timeout 500ms;", strike="HUP"),
-    _struck("caddy killed", "caddy alone", "long", strike="KILL"),
+    _struck("caddy killed", "caddy alone", "long", strike="KILL", at=4.0),
     _struck(
         "haproxy hard-stop-after",
         "haproxy alone",
@@ -242,6 +242,11 @@ ENDS = (
 
 # --- the client leaves -----------------------------------------------------------------------------------
 
+# A fetch that a cache may want goes on without its client.
+_CACHED = (
+    "sub vcl_recv { return (hash); }\nsub vcl_backend_response { set beresp.ttl = 10s; return (deliver); }\n"
+)
+
 _late = _of("abort", blamed("breaks", "abort-late"), told_late(1.2), patience=2.6)
 _lost = _of("abort", blamed("breaks", "abort-lost"), told_never, patience=2.0)
 _passed = _of("abort", clean("abort-passed"), passed_within(0.5), patience=2.0)
@@ -250,7 +255,8 @@ ABORTS = (
     _late("nginx proxy_ignore_client_abort", "nginx", "think", _11 + "proxy_ignore_client_abort on;"),
     _late("apache", "apache", "think"),
     _late("aiohttp", "aiohttp", "think", "pass"),
-    _lost("varnish", "varnish", "long"),
+    _lost("varnish", "varnish alone", "long", around=_CACHED),
+    _passed("varnish pass", "varnish", "long"),
     _lost("http-proxy", "node", "long", "proxy"),
     _lost("pipe", "node", "long", "pipe"),
     _passed("caddy", "caddy", "long"),
