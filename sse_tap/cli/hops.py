@@ -32,6 +32,8 @@ STYLES = {
     Verdict.DELAYS: "bold red",
     Verdict.DROPS: "bold red",
     Verdict.ALTERS: "bold red",
+    Verdict.BREAKS: "bold red",
+    Verdict.ANSWERS: "bold red",
     Verdict.SLOW_CLIENT: "yellow",
     Verdict.INCONCLUSIVE: "yellow",
 }
@@ -59,25 +61,49 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
 @click.option(
     "--all", "-a", "everything", is_flag=True, help="Show clean hops and hints of many streams too."
 )
+@click.option(
+    "--fail-on",
+    type=click.Choice(["flagged", "error", "warning", "unjudged"]),
+    multiple=True,
+    default=["flagged"],
+    show_default=True,
+    help="What makes the exit status 1; may be given several times. error, warning: a finding of that "
+    "severity or a graver one, or a flagged hop. unjudged: no hop could be judged, or one is inconclusive.",
+)
 @width_option()
 @ascii_option()
 @json_option("Print the report as one JSON object (version 1).")
 def command(
-    paths: tuple[str, ...], min_hold: float, everything: bool, width: int | None, plain: bool, as_json: bool
+    paths: tuple[str, ...],
+    min_hold: float,
+    everything: bool,
+    fail_on: tuple[str, ...],
+    width: int | None,
+    plain: bool,
+    as_json: bool,
 ) -> int:
-    """Name the hop that holds a stream back, merges, drops or alters it, with proof.
+    """Name the hop that holds a stream back, merges, drops, alters, breaks or answers it, with proof.
 
     Give the traces of two or more taps (files or folders); which of them are one stream, and which tap is
-    upstream, is found from the traces. Verdicts: clean, coalesces, delays, drops, alters, slow-client
-    (the reader behind the tap is slow), inconclusive (nothing can be proved). Exit status 1 when a hop is
-    flagged.
+    upstream, is found from the traces. Verdicts: clean, coalesces, delays, drops, alters, breaks (it ended
+    otherwise than upstream), answers (the answer is the hop's own), slow-client (the reader behind the tap is
+    slow), inconclusive (nothing can be proved). Exit status 1 when a hop is flagged; see --fail-on.
     """
     report = judged(paths, min_hold)
     if as_json:
         print_json(as_dict(report))
     else:
         _show(report, console(width=width), plain=plain or plain_terminal(), everything=everything)
-    return 1 if report.flagged else 0
+    return int(any(fails(report, what) for what in fail_on))
+
+
+def fails(report: Report, what: str) -> bool:
+    """Whether a report is one that `--fail-on` is about."""
+    if what == "unjudged":
+        hops = [judged.hop for stream in report.streams for judged in stream.hops]
+        return not hops or any(hop.verdict == Verdict.INCONCLUSIVE for hop in hops)
+    severities = {"flagged": (), "error": ("error",), "warning": ("error", "warning")}[what]
+    return report.flagged or any(finding.severity in severities for finding in report.every_finding)
 
 
 def judged(paths: Sequence[str], min_hold: float) -> Report:
@@ -108,6 +134,8 @@ def _show(report: Report, out: Console, *, plain: bool, everything: bool) -> Non
     shown = [stream for stream in report.streams if not many or _tells(stream)]
     for stream in shown:
         out.print(_stream(stream, out.width, plain=plain, brief=many))
+    for finding in report.findings:
+        out.print(_finding(finding, Words(plain)))
     for line in summary_lines(report, len(shown)):
         out.print(Words(plain).text(line))
 

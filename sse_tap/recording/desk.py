@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +18,12 @@ from sse_tap.observe.http2 import Http2Observer
 from sse_tap.recording.writer import BOUND, TraceFile, TraceWriter
 from sse_tap.trace import file as tracefile
 from sse_tap.trace import redact
+from sse_tap.trace.asks import STREAM_TYPES
 from sse_tap.trace.records import Headers
 
-STREAM_TYPES = frozenset({"text/event-stream"})
-"""Response media types that are always recorded (WHATWG HTML, 9.2.2)."""
+_MAX_PATHS = 10_000  # of those that streamed: more are not remembered
 
-type Wanted = Callable[[RequestHead, ResponseHead], bool]
+type Wanted = Callable[[RequestHead, ResponseHead | None], bool]
 
 
 @dataclass(slots=True)
@@ -37,6 +37,7 @@ class Tap:
     streams: int = 0
     chunks: int = 0
     unobserved: int = 0  # connections whose observer lost its place
+    unrecorded: Counter[str] = field(default_factory=Counter)  # answers without a length, by their type
     files: list[TraceFile] = field(default_factory=list)
     done_recorded: int = 0
     done_lost: int = 0
@@ -79,6 +80,10 @@ class Recorded(Protocol):
     @property
     def path(self) -> Path | None:
         """The trace file, once this is known to be a stream."""
+
+    @property
+    def ignored(self) -> bool:
+        """Whether no more of it is recorded: it is no stream, or it is over."""
 
     @property
     def body_sha256(self) -> str:
@@ -147,9 +152,19 @@ class Desk:
         self.writer = self.seams.writer(report, bound)
         self.listeners: list[Listener] = []
         self.boot_id = tracefile.boot_id()
-        self.open: dict[int, Open] = {}  # by id(): the traces being written
+        self.open: dict[int, Open] = {}  # by id(): the traces being written, or that will be
+        self._streamed: dict[tuple[str, str, str], None] = {}  # tap, method, path: a stream has come there
         self._report = report
         self._said: set[str] = set()
+
+    def has_streamed(self, tap: Tap, head: RequestHead) -> bool:
+        """Whether a stream has come from this path before."""
+        return _place(tap, head) in self._streamed
+
+    def remember_stream(self, tap: Tap, head: RequestHead) -> None:
+        """A stream comes from this path."""
+        if len(self._streamed) < _MAX_PATHS:
+            self._streamed[_place(tap, head)] = None
 
     def suffered(self, what: str) -> None:
         """Say once, for each kind of trouble, that the record suffered."""
@@ -172,3 +187,7 @@ class Desk:
             step(*args)
         except Exception as error:  # noqa: BLE001 - a listener must not harm the record
             self.suffered(f"a listener failed: {type(error).__name__}: {error}")
+
+
+def _place(tap: Tap, head: RequestHead) -> tuple[str, str, str]:
+    return tap.name, head.method, head.target.partition("?")[0]

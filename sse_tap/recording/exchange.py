@@ -1,7 +1,8 @@
 """One exchange on its way to (perhaps) a trace file: facts in, lines out, on the observer thread.
 
-The request is kept until the response shows whether this is a stream; from then on every fact becomes
-a line at once. Secrets are redacted here, before anything reaches the writer.
+The request is kept until it is known whether this is to be recorded: a stream by its type, or by how its body
+begins; or what came, also nothing, where a stream was asked for. From then on every fact becomes a line at
+once. Secrets are redacted here, before anything reaches the writer.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from sse_tap.recording.desk import Desk, Tap
 from sse_tap.recording.writer import TraceFile
 from sse_tap.trace import file as tracefile
 from sse_tap.trace import redact
+from sse_tap.trace.asks import asks_for_stream, looks_like_events, may_be_stream
 from sse_tap.trace.records import (
     Clock,
     End,
@@ -46,10 +49,17 @@ from sse_tap.trace.records import (
 _numbers = itertools.count(1)
 
 
-class Exchange:
-    """One exchange at one tap. `number` tells it apart; `path` is its trace, once it is a stream's.
+MAX_ANSWER = 64 * 1024
+"""Bytes of body that are kept of an answer that is no stream, where one was asked for."""
 
-    `ignored`: it is no stream, or it is over; no fact is taken any more.
+_ENOUGH = 256  # bytes of a body that show whether it begins like events
+_ASKING = frozenset({"GET", "POST", "PUT", "PATCH", "QUERY"})
+
+
+class Exchange:
+    """One exchange at one tap. `number` tells it apart; `path` is its trace, once it is to be recorded.
+
+    `ignored`: it is not, or it is over; no fact is taken any more.
     """
 
     def __init__(self, desk: Desk, tap: Tap, head: RequestHead) -> None:
@@ -65,6 +75,8 @@ class Exchange:
         self._early: list[Note] = []
         self._file: TraceFile | None = None
         self._chunks = self._bytes = 0
+        self._room: int | None = None  # bytes of body that may still be kept, where not all are
+        self._unsure: list[ResponseHead | BodyChunks] = []  # until the body shows whether it is a stream
         self.ignored = False
         desk.tell(self, head)
 
@@ -83,9 +95,11 @@ class Exchange:
         if self.ignored:
             return
         _STEPS[type(fact)](self, fact)
+        if self.ignored:
+            self._desk.open.pop(id(self), None)
         self._desk.tell(self, fact)
 
-    # the request, kept until the response shows whether this is a stream
+    # the request, kept until it is known whether this is recorded
 
     def _request_body(self, fact: RequestBody) -> None:
         self._hash.update(fact.data)
@@ -94,6 +108,15 @@ class Exchange:
 
     def _request_end(self, _fact: RequestEnd) -> None:
         self._request_done = True
+        if self._asked():
+            self._desk.open[id(self)] = self  # recorded whatever comes of it, also where the tap stops first
+
+    def _asked(self) -> bool:
+        """Whether a stream was asked for: in so many words, or where one came before."""
+        if self.head.method not in _ASKING:
+            return False
+        asked = asks_for_stream(self.head.headers, bytes(self._body))
+        return asked or self._desk.has_streamed(self.tap, self.head)
 
     def _informational(self, fact: Informational) -> None:
         self._note(Note(fact.t - self._origin, "informational", f"{fact.status} before the response"))
@@ -107,24 +130,55 @@ class Exchange:
     # the response
 
     def _response_head(self, fact: ResponseHead) -> None:
-        self.ignored = not self._is_wanted(fact)
-        if self.ignored:
-            return
-        response = Response(
-            fact.t - self._origin, fact.status, fact.http_version, self._redacted_headers(fact.headers)
-        )
-        self._begin(self._request())
-        self._write(response)
+        kind = media_type(header_value(fact.headers, "content-type"))
+        streams = kind in self._desk.types and 200 <= fact.status < 300
+        if not streams and self.head.method in _ASKING and _may_turn_out(fact):
+            self._unsure.append(fact)
+        elif not streams and not self._asked():
+            self._ignore(fact)
+        else:
+            self._room = None if streams else MAX_ANSWER
+            self._record_response(fact)
 
-    def _is_wanted(self, fact: ResponseHead) -> bool:
-        if media_type(header_value(fact.headers, "content-type")) not in self._desk.types:
-            return False
+    def _ignore(self, fact: ResponseHead) -> None:
+        self.ignored = True
+        if 200 <= fact.status < 300 and header_value(fact.headers, "content-length") is None:
+            self.tap.unrecorded[media_type(header_value(fact.headers, "content-type"))] += 1
+
+    def _record_response(self, fact: ResponseHead) -> None:
+        if not self._passes_filter(fact):
+            self.ignored = True
+            return
+        if self._room is None:
+            self._desk.remember_stream(self.tap, self.head)
+        self._begin(self._request())
+        headers = self._redacted_headers(fact.headers)
+        self._write(Response(fact.t - self._origin, fact.status, fact.http_version, headers))
+
+    def _passes_filter(self, fact: ResponseHead | None) -> bool:
         wanted = self._desk.wanted
         try:
             return wanted is None or wanted(self.head, fact)
         except Exception as error:  # noqa: BLE001 - rather a trace too many
             self._desk.suffered(f"the filter failed: {type(error).__name__}: {error}")
             return True
+
+    def _settle(self, *, over: bool = False) -> None:
+        """Decide by the beginning of the body, as far as it is here, whether this is a stream."""
+        head, *rest = self._unsure
+        start = b"".join(piece for fact in rest if isinstance(fact, BodyChunks) for piece in fact.pieces)
+        streams = looks_like_events(start)
+        if not isinstance(head, ResponseHead) or not (streams or over or len(start) >= _ENOUGH):
+            return
+        self._unsure = []
+        if not streams and not self._asked():
+            self._ignore(head)
+            return
+        self._room = None if streams else MAX_ANSWER
+        self._record_response(head)
+        for fact in rest:
+            if isinstance(fact, BodyChunks) and not self.ignored:
+                self._body_chunks(fact)
 
     def _begin(self, request: Request) -> None:
         tap = self.tap
@@ -194,7 +248,11 @@ class Exchange:
         self._desk.suffered(f"{why}: {error}")
 
     def _body_chunks(self, fact: BodyChunks) -> None:
-        if not self._file:
+        if self._unsure:
+            self._unsure.append(fact)
+            self._settle()
+            return
+        if not self._file or not (fact := self._within(fact)).pieces:
             return
         size, count = sum(map(len, fact.pieces)), len(fact.pieces)
         self._chunks += count
@@ -209,6 +267,24 @@ class Exchange:
         else:
             self._desk.writer.append(self._file, lines, t, count, size)
 
+    def _within(self, fact: BodyChunks) -> BodyChunks:
+        """What of some chunks is kept of an answer that is no stream."""
+        if self._room is None:
+            return fact
+        kept = []
+        for piece in fact.pieces:
+            if self._room:
+                kept.append(piece[: self._room])
+            if len(piece) > self._room:
+                self._cut_answer(fact.t)
+            self._room = max(0, self._room - len(piece))
+        return replace(fact, pieces=tuple(kept))
+
+    def _cut_answer(self, t: int) -> None:
+        if self._room:
+            text = f"this answer is no stream: only its first {MAX_ANSWER >> 10} KiB were kept"
+            self._note(Note(t - self._origin, "answer-cut", text))
+
     def _trailers(self, fact: ResponseTrailers) -> None:
         self._write(Trailers(fact.t - self._origin, self._redacted_headers(fact.headers)))
 
@@ -216,8 +292,11 @@ class Exchange:
         self._note(Note(fact.t - self._origin, fact.kind, fact.text))
 
     def _ended(self, fact: Ended) -> None:
+        if self._unsure:
+            self._settle(over=True)
+        elif not self._file and self._asked() and self._passes_filter(None):
+            self._begin(self._request())  # a stream was asked for, and nothing came
         self.ignored = True
-        self._desk.open.pop(id(self), None)
         if not self._file:
             return
         closed = (self._relative(fact.client_closed_t), self._relative(fact.upstream_closed_t))
@@ -254,6 +333,18 @@ _STEPS: dict[type, Callable[..., None]] = {
     Remark: Exchange._remark,
     Ended: Exchange._ended,
 }
+
+
+def _may_turn_out(fact: ResponseHead) -> bool:
+    """Whether an answer may turn out to be a stream, though its type does not say so."""
+    lengthy = header_value(fact.headers, "content-length") is None
+    coded = (header_value(fact.headers, "content-encoding") or "identity").lower() != "identity"
+    return (
+        200 <= fact.status < 300
+        and lengthy
+        and not coded
+        and may_be_stream(header_value(fact.headers, "content-type"))
+    )
 
 
 def _url(head: RequestHead, tap: Tap) -> str:

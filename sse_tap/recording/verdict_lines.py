@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sse_tap.blocks.timing import Seen, finish_of
-from sse_tap.observe.facts import Ended, Fact, RequestHead, ResponseHead
+from sse_tap.observe.facts import Ended, Fact, RequestHead
 from sse_tap.recording.desk import Recorded
 from sse_tap.trace.file import TraceError, read_trace
 from sse_tap.trace.records import Trace
@@ -152,7 +152,7 @@ class VerdictLines:
             key = (fact.method, fact.target)
             self._keys[exchange.number] = key
             self._kin.setdefault(key, _Kin()).open.add(exchange.number)
-        elif isinstance(fact, Ended) or (isinstance(fact, ResponseHead) and exchange.path is None):
+        elif isinstance(fact, Ended) or exchange.ignored:
             self._over(exchange, fact.t)
 
     def _over(self, exchange: Recorded, t: int) -> None:

@@ -11,7 +11,7 @@ import logging
 import re
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -38,11 +38,11 @@ from sse_tap.tap.httpfacts import FlowRecord
 from sse_tap.tap.layer import WireClientTLS, WireLayer, WireReverse, WireServerTLS
 from sse_tap.tap.reads import Reads
 from sse_tap.tap.refusal import refusing
-from sse_tap.tap.settings import check, declare, parse_filter, parse_names, parse_pattern
+from sse_tap.tap.settings import check, declare, parse_filter, parse_names, parse_pattern, parse_types
 from sse_tap.tap.spec import TapSpec
 from sse_tap.trace import redact
 from sse_tap.trace.records import Headers, media_type
-from sse_tap.util.text import plural
+from sse_tap.util.text import plural, visible
 
 logger = logging.getLogger("sse_tap")
 
@@ -137,7 +137,7 @@ class SSETap:
         self._recorder = Recorder(
             Path(options.sse_tap_dir).expanduser(),
             self._report,
-            types=options.sse_tap_types,
+            types=parse_types(options.sse_tap_types),
             wanted=self._wanted if self._filter else None,
             versions={"sse_tap": __version__, "mitmproxy": MITMPROXY_VERSION},
             bound=options.sse_tap_queue << 20,
@@ -386,25 +386,28 @@ class SSETap:
         seen = self._records.get(flow.id)
         if seen is None or flow.response is None or self._recorder is None:
             return
-        if media_type(flow.response.headers.get("content-type")) in self._recorder.types:
+        kind = media_type(flow.response.headers.get("content-type"))
+        unsaid = kind in ("", "text/plain") and "content-length" not in flow.response.headers
+        if kind in self._recorder.types or unsaid or seen.asks_for_stream():
             flow.response.stream = seen.response_piece
         seen.response_head(t, flow.response)
 
     def response(self, flow: http.HTTPFlow) -> None:
+        t = time.monotonic_ns()
         if seen := self._records.pop(flow.id, None):
-            seen.completed()
+            seen.completed(t)
             self._over.append(seen)
 
     def error(self, flow: http.HTTPFlow) -> None:
         t = time.monotonic_ns()
         if seen := self._records.pop(flow.id, None):
             seen.failed(t, flow.error.msg if flow.error else "")
-            seen.completed()
+            seen.completed(t)
             self._over.append(seen)
 
     # what is recorded
 
-    def _wanted(self, request: RequestHead, response: ResponseHead) -> bool:
+    def _wanted(self, request: RequestHead, response: ResponseHead | None) -> bool:
         flow = as_flow(request, response)
         return bool(self._filter and flowfilter.match(self._filter, flow))
 
@@ -416,7 +419,11 @@ class SSETap:
     def _summaries(self) -> list[str]:
         """A line for each name: a tap that served both fidelities is one tap to its user."""
         names = dict.fromkeys(name for name, _ in self._taps)
-        return [summary(*(tap for (of, _), tap in self._taps.items() if of == name)) for name in names]
+        lines = [summary(*(tap for (of, _), tap in self._taps.items() if of == name)) for name in names]
+        missing = [spec.name for spec in self._specs.values() if spec.name not in names]
+        return lines + [
+            f"sse-tap: no connection came to {name}: is anything pointed at it?" for name in missing
+        ]
 
 
 def traceparent() -> str:
@@ -453,11 +460,22 @@ def summary(*taps: Tap) -> str:
         f"sse-tap: {taps[0].name}: {plural(streams, 'stream')}, {chunks} chunks seen, "
         f"{recorded} recorded, {chunks - recorded} lost"
     )
-    return text + (f"; {unobserved} could not be followed to the end" if unobserved else "")
+    text += f"; {unobserved} could not be followed to the end" if unobserved else ""
+    return text + _unrecorded(sum((tap.unrecorded for tap in taps), Counter()))
 
 
-def as_flow(request: RequestHead, response: ResponseHead) -> http.HTTPFlow:
-    """A flow made of two heads, for mitmproxy's filter expressions to look at."""
+def _unrecorded(passed: Counter[str]) -> str:
+    """Answers that may have been streams, and how to record them."""
+    if not passed:
+        return ""
+    kind, count = passed.most_common(1)[0]
+    named = visible(kind) or "no type"
+    how = f" (to record them: --set sse_tap_types={named})" if kind else ""
+    return f"; {plural(sum(passed.values()), 'answer')} of other types passed, {count} of {named}{how}"
+
+
+def as_flow(request: RequestHead, response: ResponseHead | None) -> http.HTTPFlow:
+    """A flow made of two heads (of one, where no response came), for mitmproxy's filters to look at."""
     client = connection.Client(peername=("", 0), sockname=("", 0))
     host, _, port = request.authority.rpartition(":")
     flow = http.HTTPFlow(client, connection.Server(address=(host or request.authority, 0)))
@@ -476,8 +494,9 @@ def as_flow(request: RequestHead, response: ResponseHead) -> http.HTTPFlow:
         0,
         0,
     )
-    version = response.http_version.encode()
-    flow.response = http.Response(version, response.status, b"", _raw(response.headers), b"", None, 0, 0)
+    if response is not None:
+        version, headers = response.http_version.encode(), _raw(response.headers)
+        flow.response = http.Response(version, response.status, b"", headers, b"", None, 0, 0)
     return flow
 
 

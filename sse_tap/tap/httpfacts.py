@@ -24,6 +24,7 @@ from sse_tap.observe.facts import (
 from sse_tap.recording.recorder import ExchangeTap
 from sse_tap.tap.reads import Reads
 from sse_tap.tap.sockets import Sockets, gave_up
+from sse_tap.trace.asks import asks_for_stream
 from sse_tap.trace.records import Headers
 
 KEPT = 1 << 20
@@ -103,8 +104,15 @@ class FlowRecord:
         """The tap itself stops."""
         self._end(t, "tap-stopped")
 
-    def completed(self) -> None:
-        """mitmproxy's `response` hook: give kept bodies back to the flow, for interfaces to show."""
+    def asks_for_stream(self) -> bool:
+        """Whether the request asks for a stream."""
+        body = self._kept["request"]
+        return asks_for_stream(fields(self.flow.request.headers), bytes(body) if body else None)
+
+    def completed(self, t: int) -> None:
+        """mitmproxy's `response` hook: a response without a body has no piece that tells its end; and give
+        kept bodies back to the flow, for interfaces to show."""
+        self._end(t, "complete")
         for name in ("request", "response"):
             message: Any = getattr(self.flow, name)
             kept = self._kept[name]

@@ -25,7 +25,7 @@ def declare(loader: Loader) -> None:
         "sse_tap_types",
         Sequence[str],
         [],
-        "Content types to record beyond text/event-stream, e.g. application/x-ndjson.",
+        "Content types to record beyond event streams and lines of JSON, e.g. application/vnd.acme.stream.",
     )
     loader.add_option(
         "sse_tap_redact",
@@ -56,6 +56,8 @@ def check(given: options.Options, updated: set[str]) -> None:
     """Raise OptionsError for values that cannot be taken."""
     if "sse_tap_dir" in updated:
         check_folder(Path(given.sse_tap_dir).expanduser())
+    if "sse_tap_types" in updated:
+        parse_types(given.sse_tap_types)
     if "sse_tap_redact" in updated:
         parse_pattern(given.sse_tap_redact)
     for name, choices in CHOICES.items():  # mitmproxy's `choices` are for its interfaces
@@ -80,6 +82,15 @@ def parse_names(text: str) -> dict[int, str]:
     if len(set(names.values())) < len(names):
         raise exceptions.OptionsError("sse_tap_names: two taps have the same name")
     return names
+
+
+def parse_types(given: Sequence[str]) -> list[str]:
+    """Media types, each alone or several with commas between them. Raises OptionsError."""
+    kinds = [kind.strip().lower() for text in given for kind in text.split(",") if kind.strip()]
+    for kind in kinds:
+        if not re.fullmatch(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", kind):
+            raise exceptions.OptionsError(f"sse_tap_types: {kind!r} is no media type such as text/plain")
+    return kinds
 
 
 def parse_filter(text: str) -> flowfilter.TFilter | None:

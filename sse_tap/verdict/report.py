@@ -22,6 +22,7 @@ from sse_tap.verdict.finding import Finding
 from sse_tap.verdict.findings import OF_A_READ_BODY, SUSPECTED, findings_of
 from sse_tap.verdict.hopfindings import findings_between
 from sse_tap.verdict.judge import Hop, Verdict, judge, judge_text
+from sse_tap.verdict.many import findings_of_many
 from sse_tap.verdict.requests import Span, meanwhile
 from sse_tap.verdict.signature import Shape, shape_of
 from sse_tap.verdict.thresholds import MIN_HOLD, SECOND
@@ -56,9 +57,15 @@ class StreamReport:
 
 @dataclass(frozen=True)
 class Report:
-    """All streams of some recordings, earliest first."""
+    """All streams of some recordings, earliest first; `findings`: what several of them tell together."""
 
     streams: tuple[StreamReport, ...]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def every_finding(self) -> list[Finding]:
+        """Those of the streams too."""
+        return [*(finding for stream in self.streams for finding in stream.findings), *self.findings]
 
     @property
     def flagged(self) -> bool:
@@ -74,7 +81,7 @@ def report_on(seen: Sequence[Seen], *, min_hold: int = MIN_HOLD, progress: Progr
         found.append(report_stream(stream, min_hold=min_hold))
         if progress:
             progress(done, len(streams))
-    return Report(tuple(seen_together(found)))
+    return Report(tuple(seen_together(found)), tuple(findings_of_many(streams)))
 
 
 def report_stream(stream: Stream, *, min_hold: int = MIN_HOLD) -> StreamReport:
@@ -233,6 +240,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "version": VERSION,
         "flagged": report.flagged,
         "streams": [_stream_json(stream) for stream in report.streams],
+        "findings": [_finding_json(finding) for finding in report.findings],
     }
 
 

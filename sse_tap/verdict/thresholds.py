@@ -75,6 +75,15 @@ AHEAD_ODD = 0.1
 # ... and of the blocks this share was held by it at all.
 AHEAD_HELD = 0.3
 
+# --- many streams -------------------------------------------------------------------------------------------
+
+# The same request again and again: so many times, each as long after the end of the one before as clients
+# wait before they connect anew (fetch-event-source 1 s, EventSource 2 to 5 s), and about alike. A loop that
+# asks without a pause is a test or a load.
+AGAIN_TIMES = 3
+AGAIN_LEAST, AGAIN_AT_MOST = SECOND // 5, 30 * SECOND
+AGAIN_ALIKE = 3
+
 # --- what is worth a word beside the verdict ---------------------------------------------------------------
 
 HEADERS_HELD = 50 * MS  # headers that wait longer than this for the first block

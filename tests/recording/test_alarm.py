@@ -26,6 +26,7 @@ class FakeExchange:
     head: RequestHead
     path: Path | None = None
     body_sha256: str = ""
+    ignored: bool = False
 
 
 @dataclass

@@ -21,7 +21,7 @@ from sse_tap.observe.facts import (
     ResponseTrailers,
 )
 from sse_tap.recording.desk import Tap
-from sse_tap.recording.exchange import Exchange
+from sse_tap.recording.exchange import MAX_ANSWER, Exchange
 from sse_tap.recording.recorder import Recorder
 from sse_tap.trace.file import MAX_REQUEST_BODY, read_trace
 from sse_tap.trace.records import Lost, Trace, Trailers
@@ -177,3 +177,117 @@ def test_the_url_is_absolute_whatever_the_form_of_the_target(
     trace, _ = recorded(tmp_path, replace(head(target), authority=authority), *OPEN)
     assert trace.request
     assert trace.request.url == url
+
+
+# --- answers that are no stream -------------------------------------------------------------------------
+
+PAGE = (("content-type", "text/html"), ("content-length", "9"))
+CHUNKED = (("transfer-encoding", "chunked"),)
+ASKED = RequestBody(T + 1, b'{"stream": true}')
+
+
+def asking(accept: str = "*/*", method: str = "GET", target: str = "/chat") -> RequestHead:
+    return RequestHead(T, method, "https", "chat.test", target, "HTTP/1.1", (("accept", accept),))
+
+
+def kept(folder: Path, *exchanges: tuple[Fact, ...]) -> tuple[list[Trace], Tap]:
+    """The traces of exchanges with one tap, by the order in which they came."""
+    recorder = Recorder(folder, lambda text: None)
+    tap = Tap("edge", "127.0.0.1:1", "reverse:https://chat.test", "wire")
+    for request, *facts in exchanges:
+        assert isinstance(request, RequestHead)
+        exchange = Exchange(recorder, tap, request)
+        for fact in facts:
+            exchange.take(fact)
+        assert exchange.ignored == any(isinstance(fact, Ended) for fact in facts) or exchange.ignored
+    assert recorder.close()
+    assert recorder.open == {}
+    return sorted(map(read_trace, folder.glob("*.sse.jsonl")), key=lambda trace: trace.header.id), tap
+
+
+@pytest.mark.parametrize(
+    ("request_facts", "status"),
+    [
+        ((asking("text/event-stream"), RequestEnd(T + 2)), 504),
+        ((asking("application/x-ndjson, */*;q=0.1"), RequestEnd(T + 2)), 302),
+        ((asking(method="POST"), ASKED, RequestEnd(T + 2)), 401),
+        ((asking(method="POST"), ASKED, RequestEnd(T + 2)), 200),
+    ],
+)
+def test_an_answer_that_is_no_stream_is_recorded_where_one_was_asked_for(
+    tmp_path: Path, request_facts: tuple[Fact, ...], status: int
+) -> None:
+    answer = (
+        ResponseHead(T + 5, status, "HTTP/1.1", PAGE),
+        BodyChunks(T + 6, 1, (b"<h1>no",)),
+        Ended(T + 7, "complete"),
+    )
+    (trace,), tap = kept(tmp_path, (*request_facts, *answer))
+    assert trace.response is not None
+    assert (trace.response.status, trace.chunks.body, tap.streams) == (status, b"<h1>no", 1)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_a_page_that_nobody_asked_to_stream_is_not_recorded(tmp_path: Path, method: str) -> None:
+    accept = "text/html" if method == "GET" else "text/event-stream"
+    answer = ResponseHead(T + 5, 404, "HTTP/1.1", PAGE), Ended(T + 7, "complete")
+    assert kept(tmp_path, (asking(accept, method), RequestEnd(T + 2), *answer))[0] == []
+
+
+def test_where_a_stream_came_before_every_answer_is_recorded(tmp_path: Path) -> None:
+    stream = ResponseHead(T + 5, 200, "HTTP/1.1", SSE), Ended(T + 7, "complete")
+    page = ResponseHead(T + 5, 503, "HTTP/1.1", PAGE), Ended(T + 7, "complete")
+    first, again = asking(), asking(target="/chat?again=1")
+    traces, _ = kept(tmp_path, (first, RequestEnd(T), *stream), (again, RequestEnd(T), *page))
+    assert sorted(trace.response.status for trace in traces if trace.response) == [200, 503]
+
+
+def test_only_the_beginning_of_an_answer_is_kept(tmp_path: Path) -> None:
+    pieces = [BodyChunks(T + 6 + i, i, (b"x" * 40_000,)) for i in range(3)]
+    answer = ResponseHead(T + 5, 200, "HTTP/1.1", PAGE), *pieces, Ended(T + 99, "complete")
+    (trace,), _ = kept(tmp_path, (asking("text/event-stream"), RequestEnd(T + 2), *answer))
+    assert trace.chunks.nbytes == MAX_ANSWER
+    assert [note.kind for note in trace.notes] == ["answer-cut"]
+    assert (trace.lost, trace.problems) == ((), ())
+
+
+@pytest.mark.parametrize("reason", ["client-aborted", "upstream-reset"])
+def test_no_answer_at_all_is_recorded_with_the_time_it_was_waited_for(tmp_path: Path, reason: str) -> None:
+    ended = Ended(T + 60_000_000_000, reason)
+    (trace,), _ = kept(tmp_path, (asking("text/event-stream"), RequestEnd(T + 2), ended))
+    assert trace.response is None
+    assert trace.end is not None
+    assert (trace.end.t, trace.end.reason) == (60_000_000_000, reason)
+    assert kept(tmp_path / "other", (asking("text/html"), RequestEnd(T + 2), ended))[0] == []
+
+
+def test_a_tap_that_stops_while_an_answer_is_waited_for(tmp_path: Path) -> None:
+    (trace,), _ = kept(tmp_path, (asking("text/event-stream"), RequestEnd(T + 2)))
+    assert trace.end is not None
+    assert trace.end.reason == "tap-stopped"
+
+
+@pytest.mark.parametrize("kind", ["text/plain; charset=utf-8", "application/octet-stream", ""])
+@pytest.mark.parametrize("pieces", [(b"data: a\n\n", b"data: b\n\n"), (b"da", b"ta: a\n\nd", b"ata: b\n\n")])
+def test_a_body_that_begins_like_events_is_a_stream(
+    tmp_path: Path, kind: str, pieces: tuple[bytes, ...]
+) -> None:
+    head = ResponseHead(T + 5, 200, "HTTP/1.1", (("content-type", kind), *CHUNKED) if kind else CHUNKED)
+    body = [BodyChunks(T + 10 * i, i, (piece,)) for i, piece in enumerate(pieces, 1)]
+    (trace,), _ = kept(tmp_path, (asking(), RequestEnd(T + 2), head, *body, Ended(T + 99, "complete")))
+    assert trace.chunks.body == b"data: a\n\ndata: b\n\n"
+    assert list(trace.chunks.times) == [10 * i for i in range(1, len(pieces) + 1)]
+
+
+def test_other_answers_without_a_length_are_counted(tmp_path: Path) -> None:
+    head = ResponseHead(T + 5, 200, "HTTP/1.1", (("content-type", "text/plain"), *CHUNKED))
+    text = BodyChunks(T + 6, 1, (b"data is what we want, and lots of it " * 10,))
+    other = ResponseHead(T + 5, 200, "HTTP/1.1", (("content-type", "application/x-own"), *CHUNKED))
+    traces, tap = kept(
+        tmp_path,
+        (asking(), RequestEnd(T + 2), head, text, Ended(T + 9, "complete")),
+        (asking(), RequestEnd(T + 2), head, Ended(T + 9, "complete")),
+        (asking(), RequestEnd(T + 2), other, Ended(T + 9, "complete")),
+        (asking(), RequestEnd(T + 2), ResponseHead(T, 200, "HTTP/1.1", PAGE), Ended(T + 9, "complete")),
+    )
+    assert (traces, dict(tap.unrecorded)) == ([], {"text/plain": 2, "application/x-own": 1})

@@ -97,6 +97,7 @@ def test_a_stream_is_judged_though_like_requests_go_on(
 def test_what_is_no_stream_is_forgotten(lines: VerdictLines) -> None:
     page = exchange(1, "edge", None)
     lines.fact(cast(Exchange, page), page.head)
+    page.ignored = True
     lines.fact(cast(Exchange, page), ResponseHead(2, 200, "HTTP/1.1", ()))
     assert not lines._kin
     assert not lines._keys

@@ -117,7 +117,7 @@ def test_kept_bodies_go_back_to_the_flow_up_to_a_bound() -> None:
         message.data.content = None
     seen.request_piece(b"ask")
     seen.response_piece(b"x" * (KEPT + 1))
-    seen.completed()
+    seen.completed(time.monotonic_ns())
     assert seen.flow.request.content == b"ask"
     assert seen.flow.response.raw_content is None
 

@@ -160,11 +160,11 @@ def test_progress_counts_streams() -> None:
 
 
 def test_no_traces_are_an_empty_report() -> None:
-    assert as_json(report()) == {"version": 1, "flagged": False, "streams": []}
+    assert as_json(report()) == {"version": 1, "flagged": False, "streams": [], "findings": []}
 
 
 def cut(number: int, begin: float, sent: float, at: float) -> list[Trace]:
-    """A stream that began at `begin`, with an event every 200 ms until `sent`, cut by the hop at `at` (ms)."""
+    """A stream that began at `begin`, with an event every 200 ms until `sent`, cut at `at` (ms)."""
     pieces = [(t, event(f"{number}.{t}")) for t in range(200, round(sent - begin), 200)]
     url = f"https://chat.example/chat/{number}"
     up = {"origin_ms": begin + 0.2, "end_ms": at - begin, "reason": "client-aborted"}
