@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sse_tap.blocks.timing import start_of
+from sse_tap.blocks.timing import left_at, start_of
 from sse_tap.trace.asks import is_stream
 from sse_tap.trace.records import Trace
 from sse_tap.util.text import duration, visible
@@ -20,8 +20,11 @@ class Answer:
 
 
 def own_answer(up: Trace, down: Trace) -> Answer | None:
-    """The hop's own answer; None where it passed upstream's on, or told the truth about one that failed."""
+    """The hop's own answer; None where it passed upstream's on, told the truth about one that failed, or
+    wrote it when its client had left (Caddy's 499)."""
     if down.response is None or (is_stream(down) and _answered_alike(up, down)):
+        return None
+    if (left := left_at(down)) is not None and left <= down.response.t:
         return None
     name = f"{up.tap}→{down.tap}"
     got = answered(down)
