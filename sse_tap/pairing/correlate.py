@@ -68,6 +68,15 @@ LATE_STAGES: tuple[tuple[Need, Match], ...] = (
     (Need.IDS, Match.NONE),
     (Need.KEY, Match.NONE),
 )
+# Last, what has nothing in common but the time: an application that was asked, asked its model, and had told
+# nothing when it ended, or got nothing. Only where no other pair is possible.
+MUTE_STAGES: tuple[tuple[Need, Match], ...] = ((Need.NOTHING, Match.TIME),)
+_SEARCHES: tuple[tuple[tuple[tuple[Need, Match], ...], tuple[int, ...]], ...] = (
+    (STAGES, SLACKS),
+    (BESIDE_STAGES, (SIDE_BY_SIDE,)),
+    (LATE_STAGES, SLACKS),
+    (MUTE_STAGES, SLACKS),
+)
 
 
 @dataclass(frozen=True)
@@ -149,13 +158,13 @@ def _linked(sides: Sequence[Side], clocks: Clocks) -> list[_Link]:
     links: list[_Link] = []
     fed: set[int] = set()
     taken: set[int] = set()
-    for stages, slacks in ((STAGES, SLACKS), (BESIDE_STAGES, (SIDE_BY_SIDE,)), (LATE_STAGES, SLACKS)):
+    for stages, slacks in _SEARCHES:
         for down, up in combinations(order, 2):
             for slack, (need, match) in product(slacks, stages):
                 downs = [side for side in by_tap[down] if id(side) not in fed]
                 ups = [side for side in by_tap[up] if id(side) not in taken]
                 for link in _stage(ups, downs, need, match, slack, clocks):
-                    if link.others and stages is BESIDE_STAGES:
+                    if link.others and stages in (BESIDE_STAGES, MUTE_STAGES):
                         continue
                     links.append(link)
                     fed.add(id(link.down))
@@ -173,7 +182,7 @@ def _stage(
     by_id = {id(side): side for side in (*ups, *downs)}
     dear = 0
     for down, nominees in _nominees(ups, downs, need, match):
-        if match in (Match.SIMILAR, Match.TEXT) and (dear := dear + len(nominees)) > DEAR_PAIRS:
+        if match in (Match.SIMILAR, Match.TEXT, Match.TIME) and (dear := dear + len(nominees)) > DEAR_PAIRS:
             break
         fit = [up for up in nominees if _fits(up, down, match, clocks.error(up.trace, down.trace) + slack)]
         if fit:

@@ -23,6 +23,7 @@ from sse_tap.trace.records import MS, Trace, header_value
 # Two servers that were asked the same side by side, each behind a tap (a replay, and one with a fault), are
 # compared as one stream where they gave the same: nothing was passed on, so causality is not to the point.
 SIDE_BY_SIDE = 50 * MS
+FEW_BLOCKS = 3  # that an application may have sent before it had any text: a greeting, an id, a comment
 BLOCK_SHARE = 0.5  # of the shorter stream's blocks must be in the other for two streams to be alike
 
 
@@ -30,14 +31,19 @@ class Match(IntEnum):
     """How well two response bodies agree, weakest first."""
 
     NONE = 0
-    TEXT = 1  # the text of the one is in the other
-    SIMILAR = 2  # most blocks of the one are in the other
-    PREFIX = 3  # one is a beginning of the other
-    EQUAL = 4
+    TIME = 1  # nothing but the time, and that the one asks a model
+    TEXT = 2  # the text of the one is in the other
+    SIMILAR = 3  # most blocks of the one are in the other
+    PREFIX = 4  # one is a beginning of the other
+    EQUAL = 5
 
 
 # --- a trace -------------------------------------------------------------------------------------------
 
+# OpenAI's, Anthropic's, Gemini's, Ollama's, Cohere's and their like.
+_MODEL = re.compile(
+    r"/(?:completions|messages|responses|generate|api/chat|converse-stream)\b|:streamGenerate"
+)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.IGNORECASE)
 
 
@@ -88,6 +94,16 @@ class Side:
         end = self.trace.end
         self.cut = end is None or end.reason != "complete"
 
+    @property
+    def mute(self) -> bool:
+        """Whether no text has come."""
+        return not self.seen.text.text
+
+    @cached_property
+    def asks_model(self) -> bool:
+        """Whether the request is one to a model's provider, by its path."""
+        return self.trace.request is not None and _MODEL.search(self.trace.request.url) is not None
+
     @cached_property
     def told(self) -> frozenset[Hashable]:
         """What the blocks tell, without order, and without how it is spelled or what its event is called."""
@@ -110,6 +126,8 @@ def agrees(up: Side, down: Side, match: Match) -> bool:
         case Match.SIMILAR:
             few, many = sorted((up.told, down.told), key=len)
             return bool(few) and len(few & many) >= BLOCK_SHARE * len(few)
+        case Match.TIME:
+            return up.asks_model and (up.mute or down.mute) and len(down.seen.blocks) <= FEW_BLOCKS
         case Match.TEXT:
             return text_share(up.seen.text, down.seen.text, cut=down.cut) >= TEXT_SHARE
     return True

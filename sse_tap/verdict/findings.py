@@ -36,7 +36,7 @@ from sse_tap.verdict.bodies import (
     unknown_fields,
     wrapped_data,
 )
-from sse_tap.verdict.causes import whose_limit
+from sse_tap.verdict.causes import cause_of, clues_of_one, whose_limit
 from sse_tap.verdict.ends import before, broken_at
 from sse_tap.verdict.finding import Finding, Scene
 from sse_tap.verdict.keepalives import data_silence, keepalives
@@ -190,15 +190,22 @@ def _silences(scene: Scene) -> Iterator[Finding]:
 
 
 def _bursts(scene: Scene) -> Iterator[Finding]:
-    """The shape of something that holds back and lets go, before this tap."""
+    """The shape of something that holds back and lets go, before this tap; with a cause where headers name
+    the server."""
     if len(scene.blocks) < max(MANY_BLOCKS, 1.4 * reads_of(scene.trace)):
         return
     bursts = list(bursts_of(scene.trace, scene.blocks))
-    text = _gzip_stuck(scene, bursts) or _whole(scene, bursts) or _repeated(scene, bursts)
-    if text:
-        yield scene.finding(
-            SUSPECTED, "warning", bursts[0].t, f"suspected upstream of {scene.trace.tap}: {text}"
-        )
+    for signature, test in _SUSPICIONS:
+        if text := test(scene, bursts):
+            words = f"suspected upstream of {scene.trace.tap}: {text}{_perhaps(scene, signature)}"
+            yield scene.finding(SUSPECTED, "warning", bursts[0].t, words)
+            return
+
+
+def _perhaps(scene: Scene, signature: str) -> str:
+    clues = clues_of_one(scene.trace)
+    cause = cause_of("coalesces", signature, clues) if clues.product else None
+    return f". Perhaps {cause.cause}. Remedy: {cause.remedy}" if cause else ""
 
 
 def _whole(scene: Scene, bursts: Sequence[Burst]) -> str:
@@ -214,12 +221,25 @@ def _whole(scene: Scene, bursts: Sequence[Burst]) -> str:
 
 
 def _gzip_stuck(scene: Scene, bursts: Sequence[Burst]) -> str:
-    if not scene.trace.content_encoding or bursts[0].size != GZIP_HEADER or len(bursts) > MANY_BLOCKS:
+    first = bursts[0].size
+    if (
+        not scene.trace.content_encoding
+        or len(bursts) > MANY_BLOCKS
+        or not _is_bare_header(scene.trace, first)
+    ):
         return ""
     return (
-        f"the compressed body began with {GZIP_HEADER} bytes, the bare header, and the rest came in "
+        f"the compressed body began with {first} bytes, the bare header, and the rest came in "
         f"{plural(len(bursts) - 1, 'burst')}: a compressor that is not flushed"
     )
+
+
+def _is_bare_header(trace: Trace, size: int) -> bool:
+    """Whether a first chunk is a gzip header and nothing else: ten bytes, or more with a file name in it
+    (RFC 1952, 2.3), as Django's GZipMiddleware writes it."""
+    start = trace.chunks.data(0) if trace.chunks else b""
+    named = start[:2] == b"\x1f\x8b" and len(start) > 3 and bool(start[3] & 8) and start.endswith(b"\0")
+    return size == GZIP_HEADER or (named and size == len(start))
 
 
 def _repeated(scene: Scene, bursts: Sequence[Burst]) -> str:
@@ -249,6 +269,13 @@ def _shape(blocks: Blocks, bursts: Sequence[Burst]) -> str:
         return f" of {size:,} B, cut off in mid-block: a buffer that fills"
     period = period_of([burst.t for burst in bursts])
     return f", every {ms(period)}: a timer that flushes" if period else ""
+
+
+_SUSPICIONS: tuple[tuple[str, Callable[[Scene, Sequence[Burst]], str]], ...] = (
+    ("compressor", _gzip_stuck),
+    ("whole-response", _whole),
+    ("irregular", _repeated),
+)
 
 
 # --- what the record itself says ----------------------------------------------------------------------

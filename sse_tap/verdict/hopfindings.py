@@ -5,8 +5,10 @@ As `sse_tap.verdict.findings` tells what one trace shows, this tells what two sh
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from sse_tap.blocks.timing import Kind, Seen, finish_of, left_at, silence_of, start_of
 from sse_tap.trace.records import MS, Trace
@@ -175,11 +177,38 @@ def _content(scene: _Scene) -> Iterator[Finding]:
             )
 
 
+def _cut_pieces(scene: _Scene) -> Iterator[Finding]:
+    """Events that left in one chunk and came in several: clients that take each read for an event fail."""
+    m = scene.hop.measured
+    if scene.hop.kind != "bytes" or scene.up.content_encoding or scene.down.content_encoding:
+        return
+    pairs = list(islice(zip(m.pairs.up, m.pairs.down, strict=True), _LOOKED))
+    whole = [j for i, j in pairs if _chunks_of(m.up, i) == 1]
+    cut = [j for j in whole if _chunks_of(m.down, j) > 1]
+    if len(cut) >= 3 and len(cut) >= 0.1 * len(whole):
+        text = (
+            f"{scene.name} cut {plural(len(cut), 'event')} that had left whole into pieces: clients that take "
+            f"every read for an event fail to parse them"
+        )
+        t = m.down.blocks.times[cut[0]] + scene.below
+        yield scene.finding("pieces-cut", "info", t, text, scene.down.tap)
+
+
+_LOOKED = 2_000  # blocks whose chunks are counted
+
+
+def _chunks_of(seen: Seen, index: int) -> int:
+    """In how many chunks a block's bytes came."""
+    blocks = seen.blocks
+    return blocks.chunks[index] - bisect_right(blocks.body.ends, blocks.starts[index]) + 1
+
+
 _AUDITS: tuple[Callable[[_Scene], Iterator[Finding]], ...] = (
     _headers,
     _comments,
     _swallowed,
     _content,
+    _cut_pieces,
     _ends,
     _abort,
 )

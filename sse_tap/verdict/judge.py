@@ -14,6 +14,7 @@ from functools import partial
 
 from sse_tap.blocks.timing import Kind, Seen, finish_of, percentile, start_of
 from sse_tap.pairing.clocks import SAME_CLOCK, ClockShift
+from sse_tap.trace.asks import is_stream
 from sse_tap.trace.records import MS, Trace
 from sse_tap.verdict.answers import Answer, own_answer
 from sse_tap.verdict.breaks import Break, break_of
@@ -155,7 +156,7 @@ class _Found:
 def decide(m: Measured, client: str = "the client") -> Hop:
     """The verdict, by what was measured."""
     told = _Told(
-        own_answer(m.up.trace, m.down.trace, m.clock) if m.kind == "bytes" else None,
+        _own_answer(m),
         request_held(m),
         coding_mismatch(m.up, m.down) if m.kind == "bytes" else "",
         (*changes(m), *text_changes(m)),
@@ -195,6 +196,16 @@ def decide(m: Measured, client: str = "the client") -> Hop:
         changes=told.changes,
         ending=told.ending,
     )
+
+
+def _own_answer(m: Measured) -> Answer | None:
+    """The hop's own answer; of an application, whose answers are all its own, an error while its model
+    streamed."""
+    up, down = m.up.trace, m.down.trace
+    if m.kind == "text":
+        failed = down.response is not None and down.response.status >= 400 and is_stream(up)
+        return own_answer(up, down, m.clock) if failed else None
+    return own_answer(up, down, m.clock)
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ def judged(hop: Hop, stream: Stream, up: int) -> Judged:
 
 def with_shape(hop: Hop, shape: Shape, up: Trace, down: Trace) -> Judged:
     """A hop's verdict with that signature."""
-    clues = clues_of(up, down, shape.wait_ms, rewrites=hop.kind == "text")
+    clues = clues_of(up, down, shape.wait_ms, rewrites=hop.kind == "text", size=shape.size)
     if hop.ending and hop.verdict == Verdict.BREAKS:
         clues = replace(clues, silence_s=hop.ending.silence / SECOND, age_s=hop.ending.age / SECOND)
     return Judged(hop, shape, clues, cause_of(hop.verdict, shape.signature, clues))
@@ -120,7 +120,7 @@ def hop_of(stream: Stream, up: int, other: Seen | None = None, *, min_hold: int 
 
     `other`: a trace in the place of `up`, where the pairing is ambiguous. `min_hold` in ns.
     """
-    compared = judge_text if stream.matches[up] == Match.TEXT else judge
+    compared = judge_text if stream.matches[up] in (Match.TEXT, Match.TIME) else judge
     return compared(
         other or stream.seen[up],
         stream.seen[up + 1],

@@ -67,6 +67,12 @@ def check_haproxy(text: str, folder: Path) -> None:
     accepted([find("haproxy") or missing("HAProxy"), "-c", "-f", str(file)], folder)
 
 
+def check_lighttpd(text: str, folder: Path) -> None:
+    file = folder / "lighttpd.conf"
+    file.write_text(f'server.document-root = "{folder}"\nserver.port = 1\n{text}')
+    accepted([find("lighttpd") or missing("lighttpd"), "-tt", "-f", str(file)], folder)
+
+
 def check_varnish(text: str, folder: Path) -> None:
     file = folder / "default.vcl"
     file.write_text(f'vcl 4.1;\nbackend default {{ .host = "127.0.0.1"; .port = "8001"; }}\n{text}')
@@ -113,6 +119,7 @@ CHECKS: dict[str, Callable[[str, Path], None]] = {
     "envoy": check_envoy,
     "express": check_express,
     "haproxy": check_haproxy,
+    "lighttpd": check_lighttpd,
     "nginx": check_nginx,
     "traefik": check_yaml,
     "varnish": check_varnish,

@@ -366,3 +366,38 @@ def test_where_heads_tie_the_body_tells_which_tap_is_upstream(turned: bool) -> N
     ]
     [stream] = group(traces[::-1] if turned else traces)
     assert [trace.tap for trace in stream.traces] == ["origin", "edge"]
+
+
+# --- an application and its model, before any text ------------------------------------------------------
+
+
+def mute_pair(model_path: str = "/v1/chat/completions", at: float = 0, name: str = "") -> list[Trace]:
+    """A client that leaves while the model thinks: the application has told nothing yet."""
+    thinking = [(1000.0 * i, b": PROCESSING\n\n") for i in range(1, 5)]
+    model = build.trace(
+        "model",
+        thinking,
+        id=f"model{name}",
+        url=f"http://m{model_path}",
+        body=b"{}",
+        origin_ms=at + 40,
+        end_ms=9000,
+        reason="tap-stopped",
+    )
+    app = build.trace(
+        "app", [], id=f"app{name}", url="http://a/chat", origin_ms=at, end_ms=5000, reason="client-aborted"
+    )
+    return [model, app]
+
+
+def test_an_application_that_has_told_nothing_is_paired_with_its_model_by_time() -> None:
+    (stream,) = group(mute_pair())
+    assert (stream.matches, [trace.tap for trace in stream.traces]) == ((Match.TIME,), ["model", "app"])
+
+
+def test_what_asks_no_model_is_not_paired_by_time() -> None:
+    assert len(group(mute_pair("/test/stream"))) == 2
+
+
+def test_of_several_that_may_be_none_is_guessed_by_time() -> None:
+    assert all(len(stream.traces) == 1 for stream in group([*mute_pair(), *mute_pair(at=500, name="b")]))

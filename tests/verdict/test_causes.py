@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sse_tap.verdict.causes import PRODUCTS, Clues, cause_of, clues_of, product_of, snippets
+from sse_tap.verdict.causes import PRODUCTS, Clues, cause_of, clues_of, product_of, snippets, whose_limit
 from tests import build
 from tests.needs import missing
 
@@ -80,10 +81,17 @@ def express(text: str, folder: Path) -> None:
     ran([program("node"), "--check", str(file)])
 
 
+def lighttpd(text: str, folder: Path) -> None:
+    file = folder / "lighttpd.conf"
+    file.write_text(f'server.document-root = "{folder}"\nserver.port = 1\n{text}')
+    ran([program("lighttpd"), "-tt", "-f", str(file)])
+
+
 VALIDATORS: dict[str, Callable[[str, Path], None]] = {
     "caddy": caddy,
     "express": express,
     "haproxy": haproxy,
+    "lighttpd": lighttpd,
     "nginx": nginx,
     "varnish": varnish,
 }
@@ -144,7 +152,7 @@ def test_where_nothing_was_done_there_is_no_cause(verdict: str) -> None:
         (Clues(wait_ms=200.4), "periodic", "http-no-delay"),
         (Clues("nginx", wait_ms=200.4), "periodic", "proxy_buffering"),
         (Clues(wait_ms=41.0), "periodic", "TCP_NODELAY"),
-        (Clues(wait_ms=1000.0), "periodic", "flush_interval"),
+        (Clues(wait_ms=1000.0), "periodic", "flush"),
         (Clues("varnish", length=True), "whole-response", "do_stream"),
         (Clues(length=True), "whole-response", "middleware"),
         (Clues("starlette", rewrites=True), "whole-response", "from the model"),
@@ -222,4 +230,99 @@ def test_a_hop_gives_itself_away_in_the_request_too(added: tuple[str, str], expe
     ],
 )
 def test_clues_come_from_both_sides(up: dict[str, Any], down: dict[str, Any], expected: Clues) -> None:
-    assert clues_of(build.trace("up", [], **up), build.trace("down", [], **down)) == expected
+    found = clues_of(build.trace("up", [], **up), build.trace("down", [], **down))
+    for name in ("product", "encoding", "length", "http10", "wait_ms", "rewrites"):
+        assert getattr(found, name) == getattr(expected, name), name
+
+
+NO_BUFFERING = {"x-accel-buffering": "no"}
+
+
+@pytest.mark.parametrize(
+    ("clues", "signature", "words", "never"),
+    [
+        (
+            Clues("nginx", sent=NO_BUFFERING),
+            "whole-response",
+            "proxy_ignore_headers",
+            "or X-Accel-Buffering: no",
+        ),
+        (Clues("nginx", behind="nginx"), "whole-response", "proxy_pass_header", "X-Accel-Buffering: no from"),
+        (
+            Clues("nginx", behind="starlette"),
+            "whole-response",
+            "X-Accel-Buffering: no from",
+            "proxy_pass_header",
+        ),
+        (Clues(wait_ms=200.4, adds_headers=True), "periodic", "timer", "HAProxy tells the kernel"),
+        (Clues(encoding="gzip", first_bytes=23), "compressor", "Django", "Express: res.flush"),
+        (Clues(encoding="gzip", first_bytes=10), "compressor", "flush", "Django"),
+        (Clues(size=70_000), "line-limit", "bufio.Scanner", "aiohttp"),
+        (Clues(size=600_000), "line-limit", "512 KiB in aiohttp", "asyncio"),
+        (Clues(size=9_000), "line-limit", "limit for a line", "Scanner"),
+        (Clues(size=8192), "fixed-size", "aiter_raw(8192)", "proxy_buffering"),
+        (Clues(size=4096), "fixed-size", "response buffering", "aiter_raw"),
+        (Clues("lighttpd"), "whole-response", "server.stream-response-body", "nginx"),
+        (Clues("puma", length=True), "whole-response", "Rack::ETag", "nginx"),
+        (Clues(came={"etag": 'W/"1f"'}, length=True), "whole-response", "ETag", "Varnish"),
+        (Clues("php"), "whole-response", "flush()", "Varnish"),
+        (Clues("django"), "whole-response", "async generator", "Varnish"),
+        (Clues("traefik"), "compressor", "3.6", "Express"),
+        (Clues(wait_ms=1000.0), "periodic", "timer", "Caddy: flush_interval -1"),
+    ],
+)
+def test_a_cause_knows_the_evidence(clues: Clues, signature: str, words: str, never: str) -> None:
+    found = cause_of("coalesces", signature, clues)
+    assert found is not None
+    assert words in f"{found.cause} {found.remedy}"
+    assert never not in f"{found.cause} {found.remedy}"
+
+
+def snippet_for(product: str, signature: str, url: str, listen: str = "127.0.0.1:8443") -> str:
+    up, down = build.trace("up", [], url=url), build.trace("down", [], url=url)
+    up = replace(up, header=replace(up.header, listen=listen))
+    found = cause_of("coalesces", signature, replace(clues_of(up, down), product=product))
+    assert found is not None
+    return found.snippet
+
+
+def test_a_configuration_has_the_site_path_and_upstream_of_the_traces() -> None:
+    text = snippet_for("caddy", "whole-response", "https://chat.example/api/v1/ask?q=1", "0.0.0.0:8002")
+    assert text == "chat.example {\n\thandle /api/v1/ask {\n\t\treverse_proxy 127.0.0.1:8002\n\t}\n}\n"
+    text = snippet_for("nginx", "whole-response", "https://chat.example/ask")
+    assert "location /ask {" in text
+    assert "proxy_pass http://127.0.0.1:8443;" in text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://chat.example/a;}%20evil",
+        "https://chat.example/a b",
+        "https://chat.example/a{x}",
+        "https://chat.example/$(x)",
+        "https://chat.example/",
+        "https://[::1/a",
+    ],
+)
+def test_what_a_stranger_wrote_is_not_put_into_a_configuration(url: str) -> None:
+    assert "location /chat/stream {" in snippet_for("nginx", "whole-response", url, listen="x;y")
+    assert "http://127.0.0.1:8001;" in snippet_for("nginx", "whole-response", url, listen="x;y")
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds", "words"),
+    [
+        ("idle", 60.2, "nginx"),
+        ("idle", 100.4, "Cloudflare"),
+        ("idle", 10.01, "Bun"),
+        ("idle", 300.9, "undici"),
+        ("total", 30.6, "gunicorn"),
+        ("total", 15.0, "Envoy"),
+        ("idle", 3.0, ""),
+        ("idle", 58.0, ""),
+    ],
+)
+def test_whose_limit_has_that_length(kind: str, seconds: float, words: str) -> None:
+    assert words in whose_limit(kind, seconds)
+    assert bool(words) == bool(whose_limit(kind, seconds))

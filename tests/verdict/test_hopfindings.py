@@ -121,3 +121,10 @@ def test_comments_that_an_application_keeps_to_itself() -> None:
     (short,) = [one for one in model_and_app(3000).streams[0].findings if one.kind == "comments-swallowed"]
     assert (short.severity, short.text) == ("info", "model→app passed on none of model's 2 comments")
     assert "comments-swallowed" not in kinds(model_and_app(12_000, passes=True))
+
+
+def test_events_that_left_whole_and_came_in_pieces() -> None:
+    came = [(t + 0.4 + k / 10, data[k * 4 : k * 4 + 4]) for t, data in EVERY_100 for k in range(3)]
+    assert "pieces-cut" in kinds(report(*both([piece for piece in came if piece[1]])))
+    joined = [(t + 0.4, data) for t, data in EVERY_100]
+    assert "pieces-cut" not in kinds(report(*both(joined)))
