@@ -187,8 +187,8 @@ def _cut_pieces(scene: _Scene) -> Iterator[Finding]:
     cut = [j for j in whole if _chunks_of(m.down, j) > 1]
     if len(cut) >= 3 and len(cut) >= 0.1 * len(whole):
         text = (
-            f"{scene.name} cut {plural(len(cut), 'event')} that had left whole into pieces: clients that take "
-            f"every read for an event fail to parse them"
+            f"{scene.name} cut {plural(len(cut), 'event')} that had left whole into pieces: clients that "
+            f"take every read for an event fail to parse them"
         )
         t = m.down.blocks.times[cut[0]] + scene.below
         yield scene.finding("pieces-cut", "info", t, text, scene.down.tap)

@@ -400,4 +400,4 @@ def test_what_asks_no_model_is_not_paired_by_time() -> None:
 
 
 def test_of_several_that_may_be_none_is_guessed_by_time() -> None:
-    assert all(len(stream.traces) == 1 for stream in group([*mute_pair(), *mute_pair(at=500, name="b")]))
+    assert all(len(stream.traces) == 1 for stream in group([*mute_pair(), *mute_pair(at=20, name="b")]))
