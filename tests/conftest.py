@@ -7,9 +7,15 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 SLOW = ("stack", "matrix", "transparency", "cli/test_demo.py", "demo/test_story.py", "demo/test_taps.py")
 """Here each test is `slow` unless it is marked `quick`; elsewhere only one that is marked so."""
+
+
+# How long an example takes says more about what else the machine does than about what is tested.
+settings.register_profile("sse-tap", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sse-tap")
 
 
 def pytest_configure() -> None:

@@ -134,7 +134,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(value=JSON)
 def test_no_shape_makes_it_raise(value: Any) -> None:
     text = text_of(json.dumps(value))

@@ -256,7 +256,7 @@ def test_many_small_members_take_linear_time() -> None:
     assert decoded("gzip", gzip.compress(b"a") * 20_000) == (b"a" * 20_000, None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     encoding=st.sampled_from(["gzip", "deflate", "br", "zstd", "gzip, br", "zstd, deflate"]),
     pieces=st.lists(st.binary(max_size=40), max_size=5),

@@ -50,7 +50,7 @@ def test_endless_line_keeps_its_first_bytes_and_says_so() -> None:
     assert parser.feed(b"\nx\n") == [Line("abcdeabc", 501, True), Line("x", 503)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     data=st.lists(
         st.sampled_from([b"{}", b"\n", b"\r", b"\xc3", b"\xa9", b"\xef\xbb\xbf", b" "]), max_size=20

@@ -111,7 +111,7 @@ STREAMS = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     data=STREAMS,
     cuts=st.lists(st.integers(0, 100), max_size=4),

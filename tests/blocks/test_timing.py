@@ -31,7 +31,7 @@ def trace_of_body(body: bytes) -> Trace:
 
 
 @given(bodies)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_blocks_end_where_the_parser_ends_them(body: bytes) -> None:
     parsed = list(SSEParser().feed(body))
     spans = scan_sse(body)
@@ -40,13 +40,13 @@ def test_blocks_end_where_the_parser_ends_them(body: bytes) -> None:
 
 
 @given(bodies)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_block_asked_for_alone_is_the_parsers_block(body: bytes) -> None:
     assert [timed.block for timed in blocks_of(trace_of_body(body))] == list(SSEParser().feed(body))
 
 
 @given(st.lists(st.sampled_from([b'{"a":1}', b"\n", b"\r\n", b" ", b"x"]), max_size=12).map(b"".join))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_lines_end_where_the_line_parser_ends_them(body: bytes) -> None:
     assert list(scan_lines(body).ends) == [line.end for line in LineParser().feed(body)]
 

@@ -298,7 +298,7 @@ cuts = st.lists(st.integers(1, 60), min_size=1, max_size=6) | st.just([1]) | st.
 
 
 @given(conversations(), cuts, st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_conversation_at_any_cut_is_what_h11_hears(
     conversation: list[Exchange], lengths: list[int], pipelined: bool
 ) -> None:
@@ -306,7 +306,7 @@ def test_any_conversation_at_any_cut_is_what_h11_hears(
 
 
 @given(st.lists(st.tuples(st.sampled_from(["client", "server"]), st.binary(max_size=60))), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_garbage_never_raises(said: Said, data: st.DataObject) -> None:
     observer = Http1Observer(scheme="http")
     facts = observe(said, observer)
@@ -317,7 +317,7 @@ def test_garbage_never_raises(said: Said, data: st.DataObject) -> None:
 
 
 @given(conversations(), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_byte_changed_anywhere_never_raises_and_each_exchange_ends_at_most_once(
     conversation: list[Exchange], data: st.DataObject
 ) -> None:

@@ -958,7 +958,7 @@ BUSY_STORY = untimed(observe(BUSY))
 
 
 @given(lengths)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_slicing_changes_neither_exchanges_nor_bodies(lengths: list[int]) -> None:
     assert untimed(observe(slices(BUSY, lengths))) == BUSY_STORY
 
@@ -1038,7 +1038,7 @@ def play(talk: Talk, stream: int, plan: dict[str, object]) -> Iterator[None]:
 
 
 @given(st.lists(exchange, min_size=1, max_size=6), st.randoms(use_true_random=False), lengths)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_interleaved_exchanges_are_told_as_h2_heard_them(plans, random, lengths) -> None:  # type: ignore[no-untyped-def]
     talk = Talk()
     plays = []
@@ -1070,7 +1070,7 @@ def check_law(facts: Facts) -> None:
 
 
 @given(said, st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_garbage_never_raises(said: Said, preface: bool) -> None:
     observer = Http2Observer(scheme="https")
     facts = observe([("client", PREFACE)] * preface + said, observer)
@@ -1082,7 +1082,7 @@ frame = st.builds(made, st.integers(0, 11), st.integers(0, 255), st.integers(0, 
 
 
 @given(st.lists(st.tuples(st.sampled_from(["client", "server"]), frame), max_size=20), lengths)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_frames_of_garbage_never_raise_and_slicing_does_not_matter(said: Said, lengths: list[int]) -> None:
     whole = answered().said + said
     facts = observe(whole)
@@ -1091,7 +1091,7 @@ def test_frames_of_garbage_never_raise_and_slicing_does_not_matter(said: Said, l
 
 
 @given(st.integers(0, 10_000), st.integers(0, 255), lengths)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_one_wrong_byte_never_raises(at: int, wrong: int, lengths: list[int]) -> None:
     talk = Talk()
     for stream in (1, 3):

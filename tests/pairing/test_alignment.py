@@ -15,7 +15,7 @@ from tests.build import comment, event
 
 
 @given(st.binary(max_size=200), st.binary(max_size=50), st.binary(max_size=50))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_common_prefix_is_the_longest(shared: bytes, a: bytes, b: bytes) -> None:
     found = common_prefix(shared + a, shared + b)
     assert found >= len(shared)
@@ -29,7 +29,7 @@ letters = st.text("abcd", max_size=30)
 
 
 @given(letters, letters)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_pairs_are_equal_and_rise(a: str, b: str) -> None:
     pairs = matched(a, b)
     assert all(a[i] == b[j] for i, j in pairs)
@@ -39,7 +39,7 @@ def test_pairs_are_equal_and_rise(a: str, b: str) -> None:
 
 
 @given(st.lists(st.integers(), unique=True, max_size=30), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_of_distinct_blocks_everything_that_came_is_found(sent: list[int], data: st.DataObject) -> None:
     came = [x for x in sent if data.draw(st.booleans())]
     assert [sent[i] for i, _ in matched(sent, came)] == came
