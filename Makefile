@@ -2,18 +2,25 @@
 # make test ARGS="-k hops -x"
 
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
 export PYTHON
 
-.PHONY: help demo test lint types format check bench matrix snapshots wheel clean
+.PHONY: help demo test test-rest test-all lint types format check bench matrix snapshots wheel clean
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile | expand -t 18
 
 demo: .venv/stamp ## the whole story on this machine, in seconds
 	@$(BIN)/sse-tap demo $(ARGS)
 
-test: .venv/stamp ## every test
-	@$(BIN)/python -m pytest $(ARGS)
+test: .venv/stamp ## the tests, but for those of many real proxies and clients
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-rest: .venv/stamp ## those that `make test` leaves out
+	@$(PYTEST) -m slow $(ARGS)
+
+test-all: .venv/stamp ## every test
+	@$(PYTEST) $(ARGS)
 
 lint: .venv/stamp ## ruff: lint and format
 	@$(BIN)/ruff check .

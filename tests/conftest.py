@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
+
+import pytest
+
+SLOW = ("stack", "matrix", "transparency", "cli/test_demo.py", "demo/test_story.py", "demo/test_taps.py")
+"""Here each test is `slow` unless it is marked `quick`; elsewhere only one that is marked so."""
 
 
 def pytest_configure() -> None:
@@ -17,3 +23,10 @@ def pytest_configure() -> None:
     for name in ("LC_ALL", "LANG"):
         if os.environ.get(name) in ("C", "POSIX"):
             del os.environ[name]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """`slow` tests are left out of `make test`."""
+    here = Path(__file__).parent
+    if any(item.path.is_relative_to(here / place) for place in SLOW) and not item.get_closest_marker("quick"):
+        item.add_marker("slow")

@@ -212,15 +212,11 @@ def test_command_lines_of_mitmdump_are_taken(arguments: list[str]) -> None:
         assert script == "sse_tap" or (ROOT / script).is_file()
 
 
-# What the documents call by its name before the Makefile has it.
-AWAITED = {"test-all"}
-
-
 def test_command_lines_of_make_have_their_targets() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     wanted = {line[0] for line in [*lines_of("make"), *mentions_of("make")]}
     assert {"demo", "test", "bench", "matrix"} <= wanted
-    assert wanted - AWAITED <= targets
+    assert wanted <= targets
 
 
 def test_the_command_installed_is_the_one_documented() -> None:
@@ -303,6 +299,7 @@ def test_the_compose_file_is_one_and_its_command_line_is_taken() -> None:
     assert published <= {word.split(":")[1] for word in recording[0] if word.startswith("edge=")}
 
 
+@pytest.mark.slow
 def test_the_examples_for_pytest_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     codes = [code for code in PYTHON if "def test_" in code]
     assert len(codes) >= 2

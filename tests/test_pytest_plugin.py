@@ -85,6 +85,7 @@ def my_client(url):
 """
 
 
+@pytest.mark.slow
 def test_the_examples_in_the_docstring_run(pytester: pytest.Pytester) -> None:
     said = trace("edge", [(5, content("Hel")), (9, content("lo"))], url="https://x/chat/stream")
     path = pytester.path / "chat.sse.jsonl"

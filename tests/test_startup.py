@@ -80,7 +80,7 @@ def test_the_start_up_line_is_silent_where_the_package_has_gone(tmp_path: Path) 
 
 def test_starting_up_imports_nothing_heavy() -> None:
     code = "import sys, sse_tap._startup; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={})
     heavy = {"asyncio", "inspect", "pathlib", "subprocess", "socket", "click", "rich", "mitmproxy"}
     assert not heavy & set(done.stdout.split())
 

@@ -42,6 +42,8 @@ class Kind(IntEnum):
 # A client that closed its half is still there where body came in more reads than this after it: what is on
 # its way when a client leaves comes in one or two.
 HALF_CLOSED_READS = 2
+# ns: and one that closes it so soon after its request has nothing more to send, and waits for the answer.
+HALF_CLOSED_WITHIN = 20 * MS
 
 DATA_KINDS = frozenset({Kind.EVENT, Kind.CONTENT, Kind.DONE, Kind.LINE})
 
@@ -456,15 +458,18 @@ def finish_of(trace: Trace) -> int:
 def left_at(trace: Trace) -> int | None:
     """When (ns) the tap's client went away before the stream was over; None where it did not.
 
-    A close of the client's half is no leaving where body still reached it in several reads. A stream may
-    end well after its client has left: a hop that heard of it writes its last chunk all the same.
+    A close of the client's half is no leaving where body still reached it in several reads, or where it came
+    with the request of a stream that ended well. A stream may end well after its client has left: a hop that
+    heard of it writes its last chunk all the same.
     """
     end = trace.end
     if end is None or end.reason not in ("client-aborted", "complete", "upstream-reset"):
         return None
-    if end.client_closed_t is not None and not _kept_reading(trace, end.client_closed_t):
-        return min(end.client_closed_t, end.t)
-    return end.t if end.reason == "client-aborted" else None
+    aborted, closed = end.reason == "client-aborted", end.client_closed_t
+    if closed is None or (closed >= end.t and not aborted) or _kept_reading(trace, closed):
+        return end.t if aborted else None
+    half = end.reason == "complete" and closed - start_of(trace) <= HALF_CLOSED_WITHIN
+    return None if half else min(closed, end.t)
 
 
 def _kept_reading(trace: Trace, closed: int) -> bool:

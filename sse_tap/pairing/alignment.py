@@ -15,13 +15,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from sse_tap.blocks.timing import Blocks, Kind, Text
+from sse_tap.blocks.timing import Blocks, Kind
 from sse_tap.trace.records import Trace
 
 type _At = tuple[int, int]  # a block upstream, a block downstream
-
-
-TEXT_SHARE = 0.5  # of a text must be the same for two streams to carry the same
 
 
 class Relation(StrEnum):
@@ -77,19 +74,6 @@ def common_prefix(a: bytes, b: bytes) -> int:
         else:
             high = middle - 1
     return low
-
-
-def text_share(up: Text, down: Text, *, cut: bool = False) -> float:
-    """How much of the upstream text the downstream text carries, 0 to 1, and from its beginning on.
-
-    `cut`: the downstream stream was broken off, so what it had got so far is all it can carry.
-    """
-    if not up.text or not down.text:
-        return 0.0
-    if up.text in down.text:
-        return 1.0
-    alike = common_prefix(up.text.encode("utf-32-le"), down.text.encode("utf-32-le")) // 4
-    return alike / (min(len(up.text), len(down.text)) if cut else len(up.text))
 
 
 def align(up: Blocks, down: Blocks, known_up: int, known_down: int) -> Alignment:

@@ -14,8 +14,10 @@ from operator import sub
 from urllib.parse import urlsplit
 
 from sse_tap.blocks.timing import Seen, finish_of, start_of
-from sse_tap.pairing.alignment import TEXT_SHARE, payload, text_share
+from sse_tap.pairing.alignment import payload
 from sse_tap.pairing.clocks import Clocks
+from sse_tap.pairing.texts import TEXT_SHARE, text_share
+from sse_tap.trace.asks import is_stream
 from sse_tap.trace.records import MS, Trace, header_value
 
 # Two servers that were asked the same side by side, each behind a tap (a replay, and one with a fault), are
@@ -162,7 +164,9 @@ def least_delay(up: Side, down: Side, match: Match) -> int:
 
 def possible(up: Side, down: Side, match: Match, error: int) -> bool:
     """Whether time allows that `up` fed `down`, where their times may be misplaced by `error` (ns)."""
-    if match == Match.NONE:  # an answer of the hop's own may be over long before upstream's is
+    if match == Match.NONE and not is_stream(
+        down.trace
+    ):  # an answer of the hop's own may be over long before
         return max(down.begin - up.begin, up.begin - down.end) <= error + MS
     if match <= Match.TEXT:
         return rewriting_strain(up, down) <= error + MS

@@ -1,36 +1,27 @@
 """One line with its verdict at the end of each stream, judged in a process of its own.
 
 Judging reads whole traces and computes; in the tap's process that would take the interpreter away from
-the streams that still run. So a child process (`python -m sse_tap.recording.verdict_lines`) gets the paths
-of finished traces on its standard input, one JSON list a line, and answers each with one JSON line.
+the streams that still run. So a child process (`sse_tap.judging`) gets the paths of finished traces on its
+standard input, one JSON list a line, and answers each with one JSON line.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from sse_tap.blocks.timing import Seen, finish_of
 from sse_tap.observe.facts import Ended, Fact, RequestHead
 from sse_tap.recording.desk import Recorded
-from sse_tap.trace.file import TraceError, read_trace
-from sse_tap.trace.records import Trace
-from sse_tap.util.text import duration, plural, visible
-from sse_tap.util.urls import path_of
-from sse_tap.verdict.report import StreamReport, report_on
+from sse_tap.util.text import plural
 
-_WAIT = 2.0  # seconds the judge waits for the writer to finish a trace
 _LATEST = 2_000_000_000  # ns after which a finished trace is judged though like ones are still open
 _MAX_WAITING = 200  # batches that may wait for the judge; more are not judged, and it is said
 _EVERY = 50_000_000  # ns between two looks
@@ -44,79 +35,6 @@ class Line:
     text: str
     verdict: str
     flagged: bool
-
-
-# --- the judge: the child process ---------------------------------------------------------------------
-
-
-def main() -> None:
-    """Answer every line of paths on standard input with a line of verdicts on standard output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tap; it closes our input
-    if hasattr(os, "nice"):
-        os.nice(10)
-    for request in sys.stdin:
-        answer = [vars_of(line) for line in judged([Path(path) for path in json.loads(request)])]
-        print(json.dumps(answer), flush=True)
-
-
-def vars_of(line: Line) -> dict[str, Any]:
-    """A line as JSON."""
-    return {"paths": line.paths, "text": line.text, "verdict": line.verdict, "flagged": line.flagged}
-
-
-def judged(paths: Sequence[Path]) -> Iterator[Line]:
-    """A line for each stream of these finished traces."""
-    traces = [trace for path in paths if (trace := _finished(path)) is not None]
-    for report in report_on([Seen(trace) for trace in traces]).streams:
-        verdicts = [str(judged.hop.verdict) for judged in report.hops if judged.hop.verdict != "clean"]
-        sources = tuple(trace.source for trace in report.stream.traces)
-        yield Line(sources, line_of(report), verdicts[0] if verdicts else "clean", report.flagged)
-
-
-def _finished(path: Path) -> Trace | None:
-    """The trace, once its end is written; as far as it is where that takes too long; None if unreadable."""
-    deadline = time.monotonic() + _WAIT
-    while True:
-        try:
-            trace = read_trace(path)
-        except (TraceError, OSError):
-            trace = None
-        if (trace and trace.end) or time.monotonic() > deadline:
-            return trace
-        time.sleep(0.02)
-
-
-def line_of(report: StreamReport) -> str:
-    """A stream in one line: what was asked, what came, and what each hop did to it."""
-    down = report.stream.seen[-1]
-    trace = down.trace
-    path = path_of(trace.request.url).partition("?")[0] if trace.request else "/"
-    method = trace.request.method if trace.request else "?"
-    parts = [
-        f"{method} {path}",
-        str(trace.response.status if trace.response else "?"),
-        plural(len(down.blocks), "block"),
-        duration(finish_of(trace)),
-        trace.end.reason if trace.end else "cut off",
-    ]
-    return visible("  ".join([*parts, *(_hops(report) or [_alone(report)])]))
-
-
-def _hops(report: StreamReport) -> list[str]:
-    return [
-        f"{judged.hop.upstream}→{judged.hop.downstream} {judged.hop.verdict}"
-        + (f": {judged.shape.evidence}" if judged.hop.verdict != "clean" and judged.shape.evidence else "")
-        for judged in report.hops
-    ]
-
-
-def _alone(report: StreamReport) -> str:
-    tap = report.stream.traces[0].tap
-    told = [finding.text for finding in report.findings if finding.severity != "info"]
-    return f"{tap} alone" + (f": {told[0]}" if told else "")
-
-
-# --- the tap's side ----------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -230,7 +148,7 @@ class VerdictLines:
 
     def _start(self) -> subprocess.Popen[str]:
         self._judge = subprocess.Popen(
-            [sys.executable, "-m", "sse_tap.recording.verdict_lines"],
+            [sys.executable, "-P", "-m", "sse_tap.judging"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -244,7 +162,3 @@ def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:
     assert process.stdin
     assert process.stdout
     return process.stdin, process.stdout
-
-
-if __name__ == "__main__":
-    main()

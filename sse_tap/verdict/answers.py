@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sse_tap.blocks.timing import left_at, start_of
-from sse_tap.trace.asks import is_stream
+from sse_tap.pairing.clocks import SAME_CLOCK, ClockShift
+from sse_tap.trace.asks import EVENT_STREAM, is_stream
 from sse_tap.trace.records import Trace
 from sse_tap.util.text import duration, visible
 from sse_tap.verdict.ends import Way, ending_of
+from sse_tap.verdict.thresholds import SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,42 +21,68 @@ class Answer:
     evidence: str
 
 
-def own_answer(up: Trace, down: Trace) -> Answer | None:
-    """The hop's own answer; None where it passed upstream's on, told the truth about one that failed, or
-    wrote it when its client had left (Caddy's 499)."""
-    if down.response is None or (is_stream(down) and _answered_alike(up, down)):
+def own_answer(up: Trace, down: Trace, clock: ClockShift = SAME_CLOCK) -> Answer | None:
+    """The hop's own answer; None where it passed upstream's on, or told the truth about one that failed."""
+    if down.response is None or _to_nobody(down):
         return None
-    if (left := left_at(down)) is not None and left <= down.response.t:
+    if is_stream(up) and is_stream(down):
+        return _under_another_type(up, down)
+    if _answered_alike(up, down) or _is_the_truth(up, down, clock):
         return None
-    name = f"{up.tap}→{down.tap}"
-    got = answered(down)
-    if is_stream(down):
-        had = f"{up.tap} had answered {answered(up)}" if up.response else f"{up.tap} had not answered"
-        return Answer("cache", f"{name} gave {got} by itself: {had}")
-    if up.response is None:
-        return _instead_of_none(up, down, name, got)
-    if _answered_alike(up, down):
+    if up.response is None and not _surely_unanswered(up, down, clock):
         return None
-    kind = "error-page" if down.response.status >= 400 else "other-type"
-    return Answer(kind, f"{name} answered {got} by itself: {up.tap} had given {answered(up)}")
+    return Answer(_kind(down), _words(up, down))
 
 
-def _instead_of_none(up: Trace, down: Trace, name: str, got: str) -> Answer | None:
-    """Upstream had not answered: its own break is the truth that the hop tells, giving up is not."""
-    if ending_of(up).way in (Way.BROKEN, Way.WELL) or down.response is None:
+def _to_nobody(down: Trace) -> bool:
+    """Whether the client had gone before it was answered."""
+    left = left_at(down)
+    return left is not None and down.response is not None and left <= down.response.t
+
+
+def _under_another_type(up: Trace, down: Trace) -> Answer | None:
+    """A stream passed on as something else: EventSource, fetch-event-source and httpx-sse refuse it."""
+    if up.content_type != EVENT_STREAM or down.content_type in ("", EVENT_STREAM):
         return None
-    waited = duration(down.response.t - start_of(down))
-    words = f"{name} answered {got} by itself, {waited} after it was asked: {up.tap} had not answered yet"
-    return Answer("error-page" if down.response.status >= 400 else "other-type", words)
+    words = f"{up.tap}→{down.tap} passed the stream on as {visible(down.content_type)}: {up.tap} had given"
+    return Answer("other-type", f"{words} {answered(up)}, and clients refuse another type")
 
 
 def _answered_alike(up: Trace, down: Trace) -> bool:
     """Whether both taps saw the same kind of answer."""
     if up.response is None or down.response is None:
         return False
-    if is_stream(up) and is_stream(down):
-        return True
     return up.response.status == down.response.status and up.content_type == down.content_type
+
+
+def _is_the_truth(up: Trace, down: Trace, clock: ClockShift) -> bool:
+    """Whether the answer is an error, and upstream had broken off by then without a byte of a body."""
+    if down.response is None or down.response.status < 400 or len(up.chunks):
+        return False
+    ending = ending_of(up, clock.ns)
+    return ending.way == Way.BROKEN and ending.t - down.response.t < SECOND + clock.error
+
+
+def _surely_unanswered(up: Trace, down: Trace, clock: ClockShift) -> bool:
+    """Whether the upstream record says that nothing had come when the hop answered."""
+    ending = ending_of(up, clock.ns)
+    if ending.way != Way.RUNNING or down.response is None:
+        return ending.way in (Way.LEFT, Way.BROKEN)
+    return up.end is not None and ending.t >= down.response.t + clock.error
+
+
+def _kind(down: Trace) -> str:
+    if is_stream(down):
+        return "cache"
+    return "error-page" if down.response and down.response.status >= 400 else "other-type"
+
+
+def _words(up: Trace, down: Trace) -> str:
+    words = f"{up.tap}→{down.tap} {'gave' if is_stream(down) else 'answered'} {answered(down)} by itself"
+    if up.response:
+        return f"{words}: {up.tap} had given {answered(up)}"
+    waited = down.response.t - start_of(down) if down.response else 0
+    return f"{words}, {duration(waited)} after it was asked: {up.tap} had not answered yet"
 
 
 def answered(trace: Trace) -> str:

@@ -100,7 +100,7 @@ def _error_of(value: Any) -> str:
         error = value["response"].get("error")
     if not error and value.get("type") == "error":
         error = {key: value[key] for key in ("code", "message") if value.get(key)} or "error"
-    if isinstance(error, dict):
+    if isinstance(error, dict) and error:
         parts = [error.get(key) for key in ("type", "code", "status", "message")]
         words = ": ".join(str(part) for part in dict.fromkeys(filter(None, map(_plain, parts))))
         return glimpse(words or json.dumps(error), 2 * _WIDTH)
@@ -153,13 +153,13 @@ def eaten_space(scene: Scene) -> Iterator[Finding]:
     for it (9.2.6), and words stick together."""
     if not _is_sse(scene):
         return
-    bare, spaced = 0, None
+    bare, spaced = set[bytes](), None
     for match in islice(_PLAIN_DATA.finditer(scene.blocks.body.data), _LOOKED):
-        if match[2].strip() == b"[DONE]":
-            continue
-        bare += not match[1]
+        if not match[1]:
+            bare.add(match[2])
         spaced = match if spaced is None and len(match[1]) == 1 else spaced
-    if bare and spaced:
+    # One piece that is always the same is a heartbeat that another hand wrote.
+    if len(bare) > 1 and spaced:
         shown = glimpse(spaced.group().strip().decode("utf-8", "replace"), _WIDTH)
         text = (
             f"`data:` is written without a space, so parsers take the first space of a piece for the field's "
@@ -184,11 +184,13 @@ def line_ends(scene: Scene) -> Iterator[Finding]:
         yield scene.finding("client-line-ends", "info", scene.time_at(at), text)
 
 
+# But for data: URLs (RFC 2397), which are events' data often enough: pictures, sound.
+_WRAPPED = re.compile(rb"(?:\A|[\r\n])data:\x20?data:(?!(?:[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*,)\x20?")
+
+
 def wrapped_data(scene: Scene) -> Iterator[Finding]:
     """A whole `data:` line as the data of another."""
-    found = (
-        re.search(rb"(?:\A|[\r\n])data:\x20?data:\x20?", scene.blocks.body.data) if _is_sse(scene) else None
-    )
+    found = _WRAPPED.search(scene.blocks.body.data) if _is_sse(scene) else None
     if found:
         text = (
             "data that begins with `data:`: the stream was wrapped twice, and clients fail to read it as JSON"

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sse_tap.blocks.timing import start_of
+from sse_tap.blocks.timing import Seen, start_of
 from sse_tap.trace.records import MS
 from sse_tap.util.text import duration, plural
 from sse_tap.verdict.ends import Before, Ending, Way, before, ending_of, is_finished, tells_error
@@ -55,6 +55,13 @@ class _Scene:
         return self.down.t - self.up.t
 
     @property
+    def waited(self) -> int:
+        """How long (ns) the client waited for the end, from the last byte on: what came late is no end kept
+        back, and a client that reads slowly still gets what the hop had for it."""
+        times = self.m.down.trace.chunks.times
+        return min(self.later, self.down.t - times[-1]) if times else self.later
+
+    @property
     def slack(self) -> int:
         """What lag and two clocks may explain (ns)."""
         lags = [lag.ms for lag in (*self.m.up.trace.lags, *self.m.down.trace.lags)]
@@ -94,7 +101,8 @@ def _headers_never(scene: _Scene) -> Break | None:
     if up.response is None or down.response is not None or scene.rewrites or down.end is None:
         return None
     waited = scene.down.t - up.response.t - scene.m.clock.ns
-    if scene.down.way == Way.BROKEN or waited < SECOND + scene.slack or len(up.chunks):
+    gave_up = scene.down.way == Way.LEFT or down.end.reason == "upstream-timeout"
+    if not gave_up or waited < SECOND + scene.slack or len(up.chunks):
         return None
     words = (
         f"{scene.name} kept the response headers back for {duration(waited)}, until {scene.client} gave up: "
@@ -105,24 +113,22 @@ def _headers_never(scene: _Scene) -> Break | None:
 
 def _late_end(scene: _Scene) -> Break | None:
     """Both ended well: how long the end was kept back after the last byte."""
-    times = scene.m.down.trace.chunks.times
-    held = min(scene.later, scene.down.t - (times[-1] if times else scene.up.t))
-    if scene.rewrites or held < END_LATE + scene.slack:
+    if scene.rewrites or scene.waited < END_LATE + scene.slack:
         return None
-    words = f"{scene.name} kept the end of the stream back for {duration(held)} after its last byte"
+    words = f"{scene.name} kept the end of the stream back for {duration(scene.waited)} after its last byte"
     return Break("end-withheld", scene.down.t, words)
 
 
 def _hidden(scene: _Scene) -> Break | None:
     """Upstream was over, and the client heard nothing: it left, or waited until the record ended."""
-    if scene.rewrites or scene.later < END_LATE + scene.slack:
+    if scene.rewrites or scene.waited < END_LATE + scene.slack:
         return None
     over = {
         Way.WELL: f"{scene.tap} ended well",
         Way.BROKEN: f"{scene.tap} broke off",
         Way.LEFT: f"{scene.name} gave up upstream {_before_hop(scene, scene.up.t).words}",
     }[scene.up.way]
-    waited = duration(scene.later)
+    waited = duration(scene.waited)
     then = (
         f"{scene.client} left by itself {waited} later"
         if scene.down.way == Way.LEFT
@@ -137,9 +143,9 @@ def _told_late(scene: _Scene) -> Break | None:
     """Both broke: the hop before its upstream did, or so long after that clients had waited for nothing."""
     if -scene.later >= SECOND + scene.slack:
         return _cut(scene)
-    if scene.rewrites or scene.later < END_LATE + scene.slack:
+    if scene.rewrites or scene.waited < END_LATE + scene.slack:
         return None
-    words = f"{scene.tap} broke off, and {scene.name} told {scene.client} {duration(scene.later)} later"
+    words = f"{scene.tap} broke off, and {scene.name} told {scene.client} {duration(scene.waited)} later"
     return Break("hidden", scene.up.t, words)
 
 
@@ -151,13 +157,19 @@ def _mended(scene: _Scene) -> Break | None:
     """Upstream broke off, downstream ended well: clients take half for the whole, unless they are told."""
     if -scene.later >= SECOND + scene.slack and not scene.rewrites:
         return _ended_early(scene)
-    if is_finished(scene.m.up) or tells_error(scene.m.down) or (scene.rewrites and _went_on(scene.m)):
+    if is_finished(scene.m.up) or _is_told(scene.m.down) or (scene.rewrites and _went_on(scene.m)):
         return None
     words = (
         f"{scene.tap} broke off in mid-stream, and {scene.name} ended {scene.client}'s stream as if it were "
         f"whole: half an answer, and no error"
     )
     return Break("mended", scene.down.t, words)
+
+
+def _is_told(down: Seen) -> bool:
+    """Whether the client is told of a break: by one of the last events, or by an answer that is an error."""
+    response = down.trace.response
+    return tells_error(down) or (response is not None and response.status >= 400)
 
 
 def _went_on(m: Measured) -> bool:
@@ -224,16 +236,16 @@ def _abort(scene: _Scene) -> Break | None:
     if scene.later >= SECOND + scene.slack:
         return _hidden(scene)
     took = -scene.later
-    if took < ABORT_LATE + scene.slack:
+    if took < ABORT_LATE + scene.slack or is_finished(scene.m.down):
         return None
     words = f"{scene.client} left {_age(scene)}, and {scene.tap} was told {duration(took)} later"
     return Break("abort-late", scene.down.t, words)
 
 
 def _abort_lost(scene: _Scene) -> Break | None:
-    """The client left, and the tap before the hop was never told."""
+    """The client left, and the tap before the hop was never told. One that had all it wanted may leave."""
     ran_on = -scene.later
-    if ran_on < ABORT_LATE + scene.slack:
+    if ran_on < ABORT_LATE + scene.slack or is_finished(scene.m.down):
         return None
     times = scene.m.up.trace.chunks.times
     after = len(times) - bisect_left(times, scene.down.t - scene.m.clock.ns)

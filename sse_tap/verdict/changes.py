@@ -72,6 +72,8 @@ def changes(m: Measured) -> list[Change]:
     """What the hop did to the content, the gravest first; empty where both bodies are the same bytes."""
     if m.kind != "bytes" or (m.alignment.relation in (Relation.SAME, Relation.SHORT) and not _short(m)):
         return []
+    if m.up.blocks.ndjson and m.up.data.rstrip() == m.down.data.rstrip():
+        return []  # the last line's end, which no reader needs
     gaps = _gaps(m)
     found = next((change for rule in _RULES if (change := rule(gaps))), None)
     unnoticed = [*_comments_added(gaps), *_reframed(gaps)]
@@ -89,8 +91,8 @@ def _gaps(m: Measured) -> _Gaps:
     came = len(found.down) + found.added
     paired = set(found.down)
     added = [j for j in range(came) if j not in paired]
-    if found.relation == Relation.LONG and not _ended_before(m):
-        added = []
+    if not found.cut and not _ended_before(m):
+        added = [j for j in added if found.down and j < found.down[-1]]
     # What is missing at the end was on its way, unless the stream ended well or other blocks came instead.
     rest = list(tail) if m.tail == Tail.DROPPED or _instead(m, added) else []
     return _Gaps(m, [*found.missing, *rest], added)

@@ -27,6 +27,11 @@ def coding_mismatch(up: Seen, down: Seen) -> str:
     if before and before != after and _same(up.data, _decoded(raw, before)):
         kept = f"under Content-Encoding: {after}" if after else "without its Content-Encoding header"
         return f"the body came as it was, in {before}, but {kept}: clients read the coded bytes as text"
+    if before and after and _same(up.data, _decoded(down.data, before)):
+        return (
+            f"the body came coded twice, in {before} and again in {after}, under a header that says "
+            f"Content-Encoding: {after}: clients read the inner coding as text"
+        )
     return ""
 
 

@@ -12,14 +12,15 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import sub
 from typing import NamedTuple
 
-from sse_tap.blocks.timing import Seen, left_at, start_of
+from sse_tap.blocks.timing import Seen, Text, left_at, start_of
 from sse_tap.pairing.alignment import Alignment, Relation, align, contiguous
 from sse_tap.pairing.clocks import ClockShift
+from sse_tap.pairing.texts import TEXT_SHARE, Edit, Follower, edits
 from sse_tap.trace.records import MS, Lag, Trace
 from sse_tap.verdict.ends import Way, ending_of, gave_up
 from sse_tap.verdict.thresholds import DRIFT_PPM, FRAMED, FULL, HEAD, MIN_HOLD, RELEASED, TEXT_WIDER, TOGETHER
@@ -131,7 +132,8 @@ class Measured:
 
     `limit`: the least hold that counts. `hidden`: a constant delay up to this could hide in the error of
     two clocks. `in_flight`: blocks over the limit that had not arrived when the client went away, and
-    `in_flight_hold` how long the first of them had been held by then.
+    `in_flight_hold` how long the first of them had been held by then. `parted`: where the texts of a hop that
+    rewrites part; None where they could not be aligned.
     """
 
     up: Seen
@@ -148,6 +150,7 @@ class Measured:
     in_flight: int = 0
     in_flight_hold: int = 0
     kind: str = "bytes"
+    parted: Sequence[Edit] | None = ()
 
 
 # --- measuring ---------------------------------------------------------------------------------------
@@ -392,15 +395,14 @@ def _in_flight(
 def measure_text(up: Seen, down: Seen, clock: ClockShift, *, min_hold: int = MIN_HOLD) -> Measured:
     """Align two streams by the text they carry: a piece of text is there when its last character is.
 
-    Of a stream broken off downstream, only what came is compared. Where the downstream text is another,
-    shares of progress are: the weakest way, good enough to tell `nothing until the end` from `as it comes`.
+    Pieces that never came have no partner. Where the texts cannot be aligned, shares of progress are: the
+    weakest way, good enough to tell `nothing until the end` from `as it comes`.
     """
     sent, came = up.text, down.text
-    start = 0 if sent.text.startswith(came.text) else came.text.find(sent.text)
-    scale = 1.0 if start >= 0 else len(came.text) / max(len(sent.text), 1)
+    parted = edits(sent.text, came.text) if sent.text and came.text else []
     ups, downs = [], []
-    for index, end in zip(sent.blocks, sent.ends, strict=True):
-        at = bisect_left(came.ends, round(max(start, 0) + end * scale))
+    for index, offset in zip(sent.blocks, _ends_downstream(sent, came, parted), strict=True):
+        at = len(came.blocks) if offset is None else bisect_left(came.ends, offset)
         if at < len(came.blocks):
             ups.append(index)
             downs.append(came.blocks[at])
@@ -408,4 +410,16 @@ def measure_text(up: Seen, down: Seen, clock: ClockShift, *, min_hold: int = MIN
     left = _shifted(_picked(up.blocks.times, ups), clock.ns)
     times, reads = _picked(down.blocks.times, downs), _picked(down.blocks.reads, downs)
     pairs = Pairs(ups, downs, left, times, reads)
-    return _measured(up, down, clock, TEXT_WIDER * min_hold, found, pairs, "text")
+    measured = _measured(up, down, clock, TEXT_WIDER * min_hold, found, pairs, "text")
+    return replace(measured, parted=parted)
+
+
+def _ends_downstream(sent: Text, came: Text, parted: Sequence[Edit] | None) -> Iterator[int | None]:
+    """Where each upstream piece ends in the downstream text; None where its end never came."""
+    kept = len(sent.text) - sum(edit.lost for edit in parted or ())
+    if parted is None or kept < TEXT_SHARE * min(len(sent.text), len(came.text)):
+        scale = len(came.text) / max(len(sent.text), 1)
+        yield from (round(end * scale) for end in sent.ends)
+        return
+    follower = Follower(parted)
+    yield from (follower.at(end) for end in sent.ends)

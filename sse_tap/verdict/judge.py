@@ -21,6 +21,7 @@ from sse_tap.verdict.changes import Change, changes
 from sse_tap.verdict.codings import coding_mismatch
 from sse_tap.verdict.holds import Group, Measured, Tail, Tally, measure, measure_text
 from sse_tap.verdict.requests import held_words, request_held
+from sse_tap.verdict.texts import text_changes
 from sse_tap.verdict.thresholds import (
     BUSY,
     EVEN,
@@ -154,10 +155,10 @@ class _Found:
 def decide(m: Measured, client: str = "the client") -> Hop:
     """The verdict, by what was measured."""
     told = _Told(
-        own_answer(m.up.trace, m.down.trace) if m.kind == "bytes" else None,
+        own_answer(m.up.trace, m.down.trace, m.clock) if m.kind == "bytes" else None,
         request_held(m),
         coding_mismatch(m.up, m.down) if m.kind == "bytes" else "",
-        tuple(changes(m)),
+        (*changes(m), *text_changes(m)),
         break_of(m, client),
     )
     found = _verdict(m, told)

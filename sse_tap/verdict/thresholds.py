@@ -132,6 +132,13 @@ TOGETHER_CUT = SECOND
 # 64 KiB, 8 KiB buffers of others).
 LINE_LIMIT = 8 * 1024
 
+# An application tells its model's text where so much of it came; else it tells another.
+TEXT_KEPT = 0.6
+# Words stick together where so many spaces between them are gone, and such a share of all: single ones are
+# what an application trims.
+JOINED_LEAST = 3
+JOINED_SHARE = 0.1
+
 # --- the request --------------------------------------------------------------------------------------------
 
 # A request is kept back where it took so long from tap to tap: to reach an upstream on another continent

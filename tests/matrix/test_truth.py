@@ -19,6 +19,8 @@ from tests.matrix.truth import (
     whole,
 )
 
+pytestmark = pytest.mark.quick
+
 
 def pattern(*sent: tuple[float, int]) -> Pattern:
     """Blocks of so many bytes at such times, s."""

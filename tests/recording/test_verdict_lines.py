@@ -12,7 +12,7 @@ import pytest
 from sse_tap.observe.facts import Ended, RequestHead, ResponseHead
 from sse_tap.recording.desk import Tap
 from sse_tap.recording.exchange import Exchange
-from sse_tap.recording.verdict_lines import Line, VerdictLines, judged
+from sse_tap.recording.verdict_lines import Line, VerdictLines
 from tests import build
 from tests.recording.test_alarm import FakeExchange
 
@@ -25,25 +25,6 @@ def held_pair(folder: Path) -> list[Path]:
     up = build.trace("origin", [(100.0 * i, event) for i, event in enumerate(events, 1)])
     down = build.trace("edge", [(1001.0, b"".join(events))], request_ms=-1, response_ms=1000)
     return build.write(folder, up, down)
-
-
-def test_the_judge_names_the_hop_and_its_evidence(tmp_path: Path) -> None:
-    [line] = judged(held_pair(tmp_path))
-    assert line.flagged
-    assert line.verdict == "coalesces"
-    assert "origin→edge coalesces: 10 blocks" in line.text
-
-
-def test_one_tap_alone_has_a_line_too(tmp_path: Path) -> None:
-    [line] = judged(held_pair(tmp_path)[:1])
-    assert not line.flagged
-    assert "origin alone" in line.text
-
-
-def test_an_unreadable_trace_has_no_line(tmp_path: Path) -> None:
-    path = tmp_path / "x.sse.jsonl"
-    path.write_text("no trace")
-    assert list(judged([path])) == []
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
 from sse_tap.blocks.sse import Comment
 from sse_tap.blocks.timing import blocks_of
 from sse_tap.demo.caddy import Caddy
@@ -55,6 +57,7 @@ def test_caddy_passes_each_event_on_as_it_comes(
     assert len(down.chunks) == 11
 
 
+@pytest.mark.quick
 def test_the_orchestrators_stream_comes_through_caddy_live(
     served: Callable[[Any], Any], caddy: Callable[..., Caddy], between: Between
 ) -> None:
@@ -66,6 +69,7 @@ def test_the_orchestrators_stream_comes_through_caddy_live(
         assert max(transits(up, down)) < INTERVAL / 2
 
 
+@pytest.mark.quick
 def test_caddy_with_response_buffers_holds_the_whole_response(
     origin: Callable[..., Origin], caddy: Callable[..., Caddy], between: Between
 ) -> None:

@@ -9,6 +9,8 @@ from tests.transparency.frames import HTTP2
 from tests.transparency.peers import Exchange, Origin, Wire, connect, run
 from tests.transparency.taps import Taps
 
+pytestmark = pytest.mark.quick
+
 PICKED = [
     each
     for each in HTTP1

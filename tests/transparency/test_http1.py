@@ -11,6 +11,8 @@ from tests.transparency.exchanges import EVENTS, HTTP1, NO_HTTP
 from tests.transparency.peers import Exchange, Origin, Outcome, connect, run
 from tests.transparency.taps import Taps
 
+pytestmark = pytest.mark.quick
+
 LATE = 0.3
 """Seconds by which a close may come later through a tap: it takes 1 ms, on a busy machine more."""
 

@@ -12,6 +12,8 @@ from tests.transparency.frames import HTTP2, SSE, TWENTY, Voice, ask, asked, beg
 from tests.transparency.peers import Exchange, Origin, Wire, connect, run
 from tests.transparency.taps import Taps
 
+pytestmark = pytest.mark.quick
+
 
 def named(name: str) -> Exchange:
     return next(exchange for exchange in HTTP2 if exchange.name.startswith(name))

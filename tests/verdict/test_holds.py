@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sse_tap.blocks.timing import Seen, Text
-from sse_tap.pairing.alignment import text_share
 from sse_tap.pairing.clocks import SAME_CLOCK, ClockShift
+from sse_tap.pairing.texts import text_share
 from sse_tap.trace.records import MS, Lag
 from sse_tap.verdict.holds import (
     FULL,

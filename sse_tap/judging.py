@@ -1,0 +1,93 @@
+"""The judge: a child process of the tap that says a line about each stream, once its traces are finished.
+
+`sse_tap.recording.verdict_lines` starts it, with `python -P -m sse_tap.judging`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sse_tap.blocks.timing import Seen, finish_of
+from sse_tap.trace.file import TraceError, read_trace
+from sse_tap.trace.records import Trace
+from sse_tap.util.text import duration, plural, visible
+from sse_tap.util.urls import path_of
+from sse_tap.verdict.report import StreamReport, report_on
+
+_WAIT = 2.0  # seconds the judge waits for the writer to finish a trace
+
+
+def main() -> None:
+    """Answer every line of paths on standard input with a line of verdicts on standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tap; it closes our input
+    if hasattr(os, "nice"):
+        os.nice(10)
+    for request in sys.stdin:
+        print(json.dumps(list(judged([Path(path) for path in json.loads(request)]))), flush=True)
+
+
+def judged(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """For each stream of these finished traces its paths, a line for people, and the worst verdict."""
+    traces = [trace for path in paths if (trace := _finished(path)) is not None]
+    for report in report_on([Seen(trace) for trace in traces]).streams:
+        verdicts = [str(judged.hop.verdict) for judged in report.hops if judged.hop.verdict != "clean"]
+        yield {
+            "paths": [trace.source for trace in report.stream.traces],
+            "text": line_of(report),
+            "verdict": verdicts[0] if verdicts else "clean",
+            "flagged": report.flagged,
+        }
+
+
+def _finished(path: Path) -> Trace | None:
+    """The trace, once its end is written; as far as it is where that takes too long; None if unreadable."""
+    deadline = time.monotonic() + _WAIT
+    while True:
+        try:
+            trace = read_trace(path)
+        except (TraceError, OSError):
+            trace = None
+        if (trace and trace.end) or time.monotonic() > deadline:
+            return trace
+        time.sleep(0.02)
+
+
+def line_of(report: StreamReport) -> str:
+    """A stream in one line: what was asked, what came, and what each hop did to it."""
+    down = report.stream.seen[-1]
+    trace = down.trace
+    path = path_of(trace.request.url).partition("?")[0] if trace.request else "/"
+    method = trace.request.method if trace.request else "?"
+    parts = [
+        f"{method} {path}",
+        str(trace.response.status if trace.response else "?"),
+        plural(len(down.blocks), "block"),
+        duration(finish_of(trace)),
+        trace.end.reason if trace.end else "cut off",
+    ]
+    return visible("  ".join([*parts, *(_hops(report) or [_alone(report)])]))
+
+
+def _hops(report: StreamReport) -> list[str]:
+    return [
+        f"{judged.hop.upstream}→{judged.hop.downstream} {judged.hop.verdict}"
+        + (f": {judged.shape.evidence}" if judged.hop.verdict != "clean" and judged.shape.evidence else "")
+        for judged in report.hops
+    ]
+
+
+def _alone(report: StreamReport) -> str:
+    tap = report.stream.traces[0].tap
+    told = [finding.text for finding in report.findings if finding.severity != "info"]
+    return f"{tap} alone" + (f": {told[0]}" if told else "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What an application did to its model's text, and what it may do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from sse_tap.blocks.timing import Seen
+from sse_tap.trace.records import Trace
+from sse_tap.verdict.report import report_on
+from tests import build
+from tests.build import content, event
+
+STORY = (
+    "The quick brown fox jumps over the lazy dog while seven small wizards quietly box with a pair of heavy "
+    "jugs near the old mill and nobody knows why they do it so late at night"
+)
+PIECES = [word + " " for word in STORY.split()]
+ZH = list("北京的春天很美花开满城人们喜欢在公园里散步和聊天孩子们放风筝晚上灯火通明")
+
+
+def told(
+    pieces: Sequence[str], *, reason: str = "complete", sent: Sequence[str] = PIECES, **up: str
+) -> list[Trace]:
+    """A model's stream, and an application's with a path, a body and events of its own."""
+    model = [(100 + 50 * i, content(piece)) for i, piece in enumerate(sent)]
+    app = [(203 + 50 * i, event(f'{{"token":"{piece}"}}')) for i, piece in enumerate(pieces)]
+    return [
+        build.trace("model", model, url="http://m/v1/chat/completions", body=b"{}", origin_ms=100),
+        build.trace(
+            "app", app, url="http://a/chat", reason=reason, end_ms=203 + 50 * max(len(pieces), len(sent))
+        ),
+    ]
+
+
+def verdict(*traces: Trace) -> tuple[str, str | None]:
+    (stream,) = report_on([Seen(trace) for trace in traces]).streams
+    (judged,) = stream.hops
+    return str(judged.hop.verdict), judged.shape.signature
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda p: p[1:], ("drops", "first-lost")),
+        (lambda p: p[3:], ("drops", "first-lost")),
+        (lambda p: p[:-2], ("drops", "last-lost")),
+        (lambda p: [x for i, x in enumerate(p) if i % 10 != 7], ("drops", "scattered")),
+        (lambda p: [*p[:12], *p[13:]], ("drops", "scattered")),
+        (
+            lambda p: [y for i, x in enumerate(p) for y in ([x, x] if i % 5 == 0 else [x])],
+            ("alters", "doubled"),
+        ),
+        (lambda p: [x.replace("ox", "\ufffd") for x in p], ("alters", "garbled")),
+        (lambda p: [x.strip() for x in p], ("alters", "joined")),
+    ],
+)
+def test_what_nobody_does_on_purpose_is_told(
+    change: Callable[[Sequence[str]], list[str]], expected: tuple[str, str]
+) -> None:
+    assert verdict(*told(change(PIECES))) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: p,
+        lambda p: ["".join(p)],
+        lambda p: ["Here is what I found: ", *p],
+        lambda p: [*p, "Sources: none."],
+        lambda p: [*p[:10], "(as far as I know) ", *p[10:]],
+        lambda p: [p[0].lstrip(), *p[1:-1], p[-1].rstrip()],
+        lambda p: [x.replace("fox", "cat") for x in p],
+        lambda p: [x.upper() for x in p],
+        lambda p: [y for x in p for y in (x[:2], x[2:])],
+    ],
+)
+def test_what_an_application_may_do_is_clean(change: Callable[[Sequence[str]], list[str]]) -> None:
+    traces = told(change(PIECES))
+    for stream in report_on([Seen(trace) for trace in traces]).streams:
+        for judged in stream.hops:
+            assert str(judged.hop.verdict) in (
+                "clean",
+                "coalesces",
+                "delays",
+            )  # of one piece the time may be late
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda p: p[1:], ("drops", "first-lost")),
+        (lambda p: [*p[:9], "\ufffd", *p[10:]], ("alters", "garbled")),
+        (lambda p: p, ("clean", None)),
+    ],
+)
+def test_scripts_without_spaces(
+    change: Callable[[Sequence[str]], list[str]], expected: tuple[str, str]
+) -> None:
+    assert verdict(*told(change(ZH), sent=ZH)) == expected
+
+
+def test_what_had_not_come_when_the_client_left_is_not_lost() -> None:
+    model, app = told(PIECES[:20], reason="client-aborted")
+    assert verdict(model, app)[0] in ("clean", "breaks")
+
+
+def test_a_model_that_the_application_left_owes_nothing() -> None:
+    """A stop sequence, or enough of it."""
+    traces = told(PIECES[:20], reason="complete")
+    cut = told(PIECES[:20], sent=PIECES[:21])[0]
+    left = build.trace(
+        "model",
+        [(chunk.t / 1e6, chunk.data) for chunk in cut.chunks],
+        url="http://m/v1/chat/completions",
+        body=b"{}",
+        origin_ms=100,
+        reason="client-aborted",
+    )
+    assert verdict(left, traces[1]) == ("clean", None)
