@@ -11,7 +11,7 @@ Scenes: streams that are cut, mended, hidden, answered by the hop, kept waiting,
 clients that leave, and healthy counterparts of each (`tests/matrix/scenes.py`), true by the origin's and the
 client's own clocks.
 
-Both are run on quiet cores, and again with every core kept busy: there no hop may be blamed (of the holds only
+Both are run on quiet cores, and again with every core busy, where no hop may be blamed (of the holds only
 the cells that must be clean are repeated). Programs that are missing are named and left out; what pip and npm
 bring is kept in build/matrix. Exit status 1 where a hop is blamed wrongly, or on quiet cores a fault is found
 clean; `inconclusive` is neither.

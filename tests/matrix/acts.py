@@ -1,9 +1,9 @@
 """What the origin of the scenes does, in a process of its own: `python -m tests.matrix.acts PORT LOG`.
 
-`GET /NAME` plays the act NAME. For each request a JSON line is written to LOG at once, and again at its end: `cell` (the request's
-`x-cell`), when (ns, `time.monotonic_ns()`) the request was there, the headers and each block were sent, how
-it ended (`well`, `reset`, `fin`: cut off in mid-body, `left`: the other side went away first, `open`: nobody
-ended it) and when (`over`).
+`GET /NAME` plays the act NAME. For each request a JSON line is written to LOG at once, and again at its end:
+`cell` (the request's `x-cell`), when (ns, `time.monotonic_ns()`) the request was there, the headers and each
+block were sent, how it ended (`well`, `reset`, `fin`: cut off in mid-body, `left`: the other side went away
+first, `open`: nobody ended it) and when (`over`; 0: it goes on).
 """
 
 from __future__ import annotations
