@@ -114,18 +114,18 @@ def play(
 
 def settled(scenes: Sequence[Scene], folder: Path, tries: int = 3) -> list[Row]:
     """As `play`, but what did not happen, or a busy moment of this machine left open, is played again."""
-    found: dict[tuple[str, int], Row] = {}
+    found: dict[tuple[Scene, int], Row] = {}
     for number in range(tries):
         left = [scene for scene in scenes if any(_open(row) for row in _of(scene, found))]
         if left:
             place = folder / str(number)
             place.mkdir()
-            found |= {(row.scene.name, row.number): row for row in play(left, place)}
+            found |= {(row.scene, row.number): row for row in play(left, place)}
     return list(found.values())
 
 
-def _of(scene: Scene, found: dict[tuple[str, int], Row]) -> Iterator[Row | None]:
-    return (found.get((scene.name, number)) for number in range(scene.crowd))
+def _of(scene: Scene, found: dict[tuple[Scene, int], Row]) -> Iterator[Row | None]:
+    return (found.get((scene, number)) for number in range(scene.crowd))
 
 
 def _open(row: Row | None) -> bool:

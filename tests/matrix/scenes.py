@@ -219,6 +219,7 @@ MENDED = (
 )
 
 _hide = _of("hidden", blamed("breaks", "hidden"), patience=6.5)
+_shown = _of("hidden", clean(), ended("well", "well"), same)
 HIDDEN = (
     _hide(
         "http-proxy proxyTimeout",
@@ -231,9 +232,9 @@ HIDDEN = (
     _hide("http-proxy, upstream resets", "node", "reset", "proxy", checks=(ended("reset", "left"),)),
     _hide("pipe, upstream closes", "node", "fin", "pipe", checks=(ended("fin", "left"),)),
     _hide("the end never comes", "gateway", "steady", "end hidden", checks=(ended("well", "left"),)),
-    _told("pipeline, upstream resets", "node", "reset", "pipeline", checks=(_CUT,)),
-    _awake("http-proxy, a good end", "node", "steady", "proxy"),
-    _awake("http-proxy proxyTimeout, pings", "node", "pinged", "proxy 2000"),
+    _shown("pipeline, upstream resets", "node", "reset", "pipeline", checks=(_CUT,)),
+    _shown("http-proxy, a good end", "node", "steady", "proxy"),
+    _shown("http-proxy proxyTimeout, pings", "node", "pinged", "proxy 2000"),
 )
 
 ENDS = (
@@ -418,6 +419,8 @@ CONTENT = (
     _content("altered", blamed(_alters, "doubled"), changed)("doubled", "gateway", "steady", "doubled"),
     _content("altered", blamed(_alters, "rewritten"), changed)("rewritten", "gateway", "steady", "rewritten"),
     _content("altered", blamed(_alters, "rewritten"), changed)("renamed", "gateway", "steady", "renamed"),
+    _content("altered", clean(), same)("nginx", "nginx", "steady", _11),
+    _content("altered", clean(), same)("haproxy", "haproxy", "steady", around=_NO_DELAY),
     _content("garbled", blamed(_alters, "garbled"), changed)("toString()", "node", "chinese", "text"),
     _content("garbled", clean(), same)("StringDecoder", "node", "chinese", "decoder"),
     _content("garbled", clean(), same)("caddy", "caddy", "chinese"),
