@@ -22,6 +22,7 @@ from sse_tap.trace.asks import STREAM_TYPES
 from sse_tap.trace.records import Headers
 
 _MAX_PATHS = 10_000  # of those that streamed: more are not remembered
+_MOST_LAGS = 3_000  # latenesses that are remembered: a minute of them at the least
 
 type Wanted = Callable[[RequestHead, ResponseHead | None], bool]
 
@@ -153,6 +154,7 @@ class Desk:
         self.listeners: list[Listener] = []
         self.boot_id = tracefile.boot_id()
         self.open: dict[int, Open] = {}  # by id(): the traces being written, or that will be
+        self._lags: deque[tuple[int, float]] = deque(maxlen=_MOST_LAGS)
         self._streamed: dict[tuple[str, str, str], None] = {}  # tap, method, path: a stream has come there
         self._report = report
         self._said: set[str] = set()
@@ -165,6 +167,14 @@ class Desk:
         """A stream comes from this path."""
         if len(self._streamed) < _MAX_PATHS:
             self._streamed[_place(tap, head)] = None
+
+    def remember_lag(self, t: int, ms: float) -> None:
+        """The tap's loop ran `ms` late at `t` (monotonic ns): traces that begin before will say so, too."""
+        self._lags.append((t, ms))
+
+    def lags_since(self, t: int) -> list[tuple[int, float]]:
+        """The latenesses since `t` (monotonic ns), as far as they are remembered."""
+        return [lag for lag in self._lags if lag[0] >= t]
 
     def suffered(self, what: str) -> None:
         """Say once, for each kind of trouble, that the record suffered."""

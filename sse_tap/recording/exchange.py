@@ -198,6 +198,8 @@ class Exchange:
         self._write(request)
         for note in self._early:
             self._write(note)
+        for t, ms in self._desk.lags_since(self._origin):
+            self.lag(t, ms)
 
     def _request(self) -> Request:
         head = self.head
@@ -311,7 +313,7 @@ class Exchange:
             self._desk.writer.append(self._file, tracefile.encode(record))
 
     def lag(self, t: int, ms: float) -> None:
-        """The tap's loop ran late while this stream was open."""
+        """The tap's loop ran late; what was late before the trace began is written as it begins."""
         self._write(Lag(t - self._origin, ms))
 
     def lost(self, t: int, chunks: int, size: int) -> None:

@@ -70,7 +70,7 @@ class Recorder(Desk):
         return ExchangeTap(self, tap)
 
     def lag(self, t: int, ms: float) -> None:
-        """The tap's event loop ran `ms` late at `t`: every open trace will say so."""
+        """The tap's event loop ran `ms` late at `t`: every trace of a request that was there will say so."""
         self.put(self._lagged, (t, ms))
 
     def put(self, step: Callable[..., None], args: tuple[object, ...], size: int = 0) -> bool:
@@ -154,6 +154,7 @@ class Recorder(Desk):
             self.guarded(listener.tick, t)
 
     def _lagged(self, t: int, ms: float) -> None:
+        self.remember_lag(t, ms)
         for recording in list(self.open.values()):
             recording.lag(t, ms)
 

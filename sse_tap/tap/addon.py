@@ -200,7 +200,7 @@ class SSETap:
         now = self._loop.time()
         if self._recorder:
             self._recorder.awake = time.monotonic_ns()
-        if now - due > _LATE and self._recorder and self._recorder.open:
+        if now - due > _LATE and self._recorder:
             self._recorder.lag(time.monotonic_ns(), round((now - due) * 1000, 3))
         self._heart = self._loop.call_later(_BEAT, self._beat, now + _BEAT)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sse_tap.blocks.timing import Seen, start_of
 from sse_tap.trace.records import MS
@@ -265,7 +265,7 @@ def _before_hop(scene: _Scene, t: int) -> Before:
     """What had come out of the upstream tap before the hop acted at `t`; the age by the client's request."""
     past = before(scene.m.up.trace, t - scene.m.clock.ns)
     asked = scene.m.down.trace.request
-    return past if asked is None else Before(past.silence, t - asked.t, past.gap)
+    return past if asked is None else replace(past, age=t - asked.t)
 
 
 def _never_came(m: Measured) -> str:

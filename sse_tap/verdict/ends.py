@@ -14,7 +14,14 @@ from itertools import pairwise
 from sse_tap.blocks.timing import DATA_KINDS, Seen, finish_of, left_at, start_of
 from sse_tap.trace.records import MS, Trace
 from sse_tap.util.text import duration
-from sse_tap.verdict.thresholds import IDLE_OVER_GAPS, IDLE_SILENCE, ROUND_LATE, SECOND
+from sse_tap.verdict.thresholds import (
+    AT_A_WRITE,
+    BETWEEN_WRITES,
+    IDLE_OVER_GAPS,
+    IDLE_SILENCE,
+    ROUND_LATE,
+    SECOND,
+)
 
 
 class Way(StrEnum):
@@ -67,11 +74,13 @@ def ending_of(trace: Trace, shift: int = 0) -> Ending:
 @dataclass(frozen=True, slots=True)
 class Before:
     """What came before a moment: the `silence` (ns) just before it, the stream's `age` (ns since the
-    request), and the longest silence that it had outlived before (`gap`, ns)."""
+    request), and the longest silence that it had outlived before (`gap`, ns). `write`: of a moment at which
+    something came, how long ago (ns) the last thing before that had come; else 0."""
 
     silence: int
     age: int
     gap: int
+    write: int = 0
 
     @property
     def idle(self) -> bool:
@@ -80,8 +89,9 @@ class Before:
 
     @property
     def total(self) -> bool:
-        """Whether it looks like a limit of the whole: at a round number of seconds, while data flowed."""
-        return not self.idle and is_round(self.age)
+        """Whether it looks like a limit of the whole: at a round number of seconds, while data flowed, or at
+        the first write after it (Go's WriteTimeout)."""
+        return not self.idle and (is_round(self.age) or (self.write > 0 and is_round(self.age, self.write)))
 
     @property
     def signature(self) -> str:
@@ -101,9 +111,12 @@ class Before:
 _ROUND = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 45, 50, 55, 60, 75, 90, 100, 120, 150, 180)
 
 
-def is_round(ns: int) -> bool:
-    """Whether a length of time is a round number of seconds, or as much over one as timers are late."""
-    return any(-20 * MS <= ns - number * SECOND <= _late(number * SECOND) for number in _round_near(ns))
+def is_round(ns: int, write: int = 0) -> bool:
+    """Whether a length of time is a round number of seconds, or as much over one as timers are late, or as
+    `write` (ns) lets them be."""
+    return any(
+        -20 * MS <= ns - number * SECOND <= max(_late(number * SECOND), write) for number in _round_near(ns)
+    )
 
 
 def _round_near(ns: int) -> tuple[int, ...]:
@@ -122,7 +135,9 @@ def before(trace: Trace, t: int) -> Before:
     last = came[-1] if came else marks[-1]
     body = [*marks[1:], *came]
     gap = max((b - a for a, b in pairwise(body)), default=0)
-    return Before(max(t - last, 0), t - marks[0], gap)
+    silence = max(t - last, 0)
+    write = t - came[-2] if len(came) > 1 and silence <= AT_A_WRITE else 0
+    return Before(silence, t - marks[0], gap, write if write <= BETWEEN_WRITES else 0)
 
 
 # --- what the stream itself said at its end --------------------------------------------------------------

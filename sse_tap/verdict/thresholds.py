@@ -117,6 +117,9 @@ IDLE_OVER_GAPS = 1.2
 # How much over its limit a timer strikes: Linux lengthens long sleeps by up to 0.5 %, gunicorn looks once a
 # second, Envoy tells the client up to a second after upstream.
 ROUND_LATE = 0.02
+# Some look only when they write (Go's WriteTimeout): the stream is cut so soon after something came, and what
+# came before that was no further back than this, or any round number would lie between.
+AT_A_WRITE, BETWEEN_WRITES = 20 * MS, 300 * MS
 # An end that the client is told so late, or never: over the second that Envoy's delayed close takes.
 END_LATE = 2 * SECOND
 

@@ -1,9 +1,9 @@
 """What the origin of the scenes does, in a process of its own: `python -m tests.matrix.acts PORT LOG`.
 
-`GET /NAME` plays the act NAME. For each request one JSON line is written to LOG: `cell` (the request's
-`x-cell`), when (ns, `time.monotonic_ns()`) the request was there, the headers and each block were sent, how
-it ended (`well`, `reset`, `fin`: cut off in mid-body, `left`: the other side went away first, `open`: nobody
-ended it) and when (`over`).
+`GET /NAME` plays the act NAME. For each request a JSON line is written to LOG at once, and again at its end:
+`cell` (the request's `x-cell`), when (ns, `time.monotonic_ns()`) the request was there, the headers and each
+block were sent, how it ended (`well`, `reset`, `fin`: cut off in mid-body, `left`: the other side went away
+first, `open`: nobody ended it) and when (`over`; 0: it goes on).
 """
 
 from __future__ import annotations
@@ -121,13 +121,18 @@ async def _answer(
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     act = BY_NAME[first.split()[1].partition("?")[0][1:]]
     played = Played(headers.get("x-cell", ""), time.monotonic_ns())
+    _note(played, log)
     tasks = [asyncio.create_task(_play(act, writer, played)), asyncio.create_task(_gone(reader))]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
     played.over = time.monotonic_ns()
-    print(json.dumps(vars(played)), file=log, flush=True)
+    _note(played, log)
     return played.end == "well"
+
+
+def _note(played: Played, log: TextIO) -> None:
+    print(json.dumps(vars(played)), file=log, flush=True)
 
 
 async def _gone(reader: asyncio.StreamReader) -> None:

@@ -198,7 +198,7 @@ HOPS = (
         signature=_WHOLE,
         headers_wait=True,
     ),
-    HopSpec("envoy timeout 1s", "envoy", json.dumps({"timeout": "1s"}), always="drops"),
+    HopSpec("envoy timeout 1s", "envoy", json.dumps({"timeout": "1s"}), always="breaks"),
     HopSpec("haproxy", "haproxy", "", model=corked(0.2, 65_483), signature=("periodic", "irregular")),
     HopSpec("haproxy http-no-delay", "haproxy", "option http-no-delay", remedy_for="haproxy"),
     HopSpec("varnish", "varnish"),

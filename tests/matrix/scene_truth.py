@@ -75,9 +75,14 @@ def answered(*statuses: int) -> Check:
     return lambda it: "" if it.heard.status in statuses else f"the client got {it.heard.status}"
 
 
-def given_by_the_hop(it: Happened) -> str:
+def by_the_hop(it: Happened) -> str:
     """The client was answered, and the origin not asked."""
     return "" if it.played is None and it.heard.status else "the origin was asked"
+
+
+def later_by_the_hop(it: Happened) -> str:
+    """The first stream passed; the next client was answered, and the origin not asked."""
+    return by_the_hop(it) if it.number else ended("well", "well")(it)
 
 
 def nothing_came(it: Happened) -> str:

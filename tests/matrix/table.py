@@ -12,11 +12,13 @@ SHORT = {
     "delays": "D",
     "drops": "X",
     "alters": "A",
+    "breaks": "B",
+    "answers": "N",
     "slow-client": "s",
     "inconclusive": "?",
     "no verdict": "!",
 }
-FLAGGED = ("coalesces", "delays", "drops", "alters")
+FLAGGED = ("coalesces", "delays", "drops", "alters", "breaks", "answers")
 LEGEND = "  ".join(f"{sign} {word}" for word, sign in SHORT.items())
 
 
@@ -42,7 +44,7 @@ def _sign(result: Result | None) -> str:
 def details(results: Sequence[Result]) -> Iterator[str]:
     """A line for each cell that is not as expected, with what the verdict rests on."""
     for result in results:
-        cut = result.found == "drops"  # then the client knows
+        cut = result.found == "breaks"  # then the client knows
         if result.right and (cut or not result.error):
             continue
         said = result.judged.shape.evidence if result.judged else ""

@@ -192,6 +192,18 @@ def test_lag_is_told_to_open_traces_alone(tmp_path: Path) -> None:
     assert [lag.ms for trace in (first, second) for lag in trace.lags] == [31.5]
 
 
+def test_lag_from_the_request_on_is_told_though_the_trace_began_with_the_answer(tmp_path: Path) -> None:
+    """It may explain why the request took so long to get there."""
+    desk = Desk(tmp_path)
+    connection = desk.connect()
+    desk.recorder.lag(desk.tick(), 7.5)
+    connection.client_data(desk.tick(), REQUEST)
+    desk.recorder.lag(desk.tick(), 250.5)
+    connection.server_data(desk.tick(), 1, HEAD, 0)
+    (trace,) = desk.close()
+    assert [lag.ms for lag in trace.lags] == [250.5]
+
+
 # --- faults ---------------------------------------------------------------------------------------
 
 

@@ -165,7 +165,7 @@ def test_no_traces_are_an_empty_report() -> None:
 
 def cut(number: int, begin: float, sent: float, at: float) -> list[Trace]:
     """A stream that began at `begin`, with an event every 200 ms until `sent`, cut at `at` (ms)."""
-    pieces = [(t, event(f"{number}.{t}")) for t in range(200, round(sent - begin), 200)]
+    pieces = [(t, event(f"{number}.{t}")) for t in range(100, round(sent - begin), 200)]
     url = f"https://chat.example/chat/{number}"
     up = {"origin_ms": begin + 0.2, "end_ms": at - begin, "reason": "client-aborted"}
     down = {"origin_ms": begin, "end_ms": at - begin, "reason": "upstream-reset", "response_ms": 1.4}
@@ -185,6 +185,15 @@ def test_streams_of_different_ages_that_a_hop_cuts_together_were_cut_by_one_thin
     found = report(*traces)
     assert signatures(found) == ["cut-together"] * 3
     assert "2 other streams of other ages broke off with it" in found.streams[0].hops[0].shape.evidence
+
+
+@pytest.mark.parametrize(
+    ("at", "signature"),
+    [(2950, "cut"), (3050, "cut-total"), (3105, "cut-total"), (3150, "cut"), (3305, "cut")],
+)
+def test_a_limit_of_the_whole_may_strike_at_the_next_write(at: float, signature: str) -> None:
+    """Events come at 2.9 s and at 3.1 s: then a server that looks when it writes sees a limit of 3 s."""
+    assert signatures(report(*cut(0, 0, at, at))) == [signature]
 
 
 def test_streams_that_reach_one_idle_limit_together_were_not() -> None:
