@@ -152,7 +152,7 @@ def _between(up: Blocks, down: Blocks, pairs: Sequence[_At], stops: _At) -> Iter
         i, j = k + 1, m + 1
 
 
-def said(blocks: Blocks, index: int) -> Hashable:
+def said(blocks: Blocks, index: int) -> tuple[Hashable, ...]:
     """What a block says, without how it is spelled, where it ends and what stands inside it."""
     raw, shape = blocks.raw(index), blocks.shapes[index]
     if shape == Kind.LINE:
@@ -167,6 +167,11 @@ def said(blocks: Blocks, index: int) -> Hashable:
     if fields.get(b"event") in (b"", b"message"):  # what an event is called that has no name
         del fields[b"event"]
     return shape, tuple(data), tuple(sorted(fields.items()))
+
+
+def payload(blocks: Blocks, index: int) -> Hashable:
+    """What a block carries: of an event its data, whatever it is called; of another what it says."""
+    return said(blocks, index)[:2] if blocks.shapes[index] == Kind.EVENT else said(blocks, index)
 
 
 _SAYING: dict[int, tuple[bytes, ...]] = {

@@ -7,12 +7,14 @@ Pure functions of pairs; which pairs are streams is decided in `sse_tap.pairing.
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from enum import IntEnum
 from functools import cached_property
 from operator import sub
 from urllib.parse import urlsplit
 
 from sse_tap.blocks.timing import Seen, finish_of, start_of
+from sse_tap.pairing.alignment import payload
 from sse_tap.pairing.clocks import Clocks
 from sse_tap.pairing.texts import TEXT_SHARE, text_share
 from sse_tap.trace.asks import is_stream
@@ -87,10 +89,10 @@ class Side:
         self.cut = end is None or end.reason != "complete"
 
     @cached_property
-    def raws(self) -> frozenset[bytes]:
-        """The blocks' bytes, without order."""
+    def told(self) -> frozenset[Hashable]:
+        """What the blocks tell, without order, and without how it is spelled or what its event is called."""
         blocks = self.seen.blocks
-        return frozenset(blocks.raw(i).strip() for i in range(len(blocks)))
+        return frozenset(payload(blocks, i) for i in range(len(blocks)))
 
 
 # --- two traces ----------------------------------------------------------------------------------------
@@ -106,7 +108,7 @@ def agrees(up: Side, down: Side, match: Match) -> bool:
             size = min(len(sent), len(came))
             return sent[:size] == came[:size]
         case Match.SIMILAR:
-            few, many = sorted((up.raws, down.raws), key=len)
+            few, many = sorted((up.told, down.told), key=len)
             return bool(few) and len(few & many) >= BLOCK_SHARE * len(few)
         case Match.TEXT:
             return text_share(up.seen.text, down.seen.text, cut=down.cut) >= TEXT_SHARE

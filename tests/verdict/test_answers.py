@@ -219,3 +219,13 @@ def test_an_answer_in_a_few_words() -> None:
     assert answered(tap("edge", "page", "well")) == "502 text/html"
     assert answered(build.trace("edge", [], headers=())) == "200"
     assert answered(tap("edge", "none", "well")) == "nothing"
+
+
+def test_an_error_page_for_a_client_that_has_left_reaches_nobody() -> None:
+    """Caddy writes a 499 onto the connection that its client has closed."""
+    up = build.trace("origin", [], response_ms=None, end_ms=4000, reason="client-aborted")
+    for reason in ("complete", "client-aborted"):
+        down = build.trace(
+            "edge", [], response_ms=4001, status=499, client_closed_ms=4000, end_ms=4001, reason=reason
+        )
+        assert own_answer(up, down) is None

@@ -360,6 +360,25 @@ def test_other_line_ends_are_no_fault_and_aligned() -> None:
 # --- who is not to blame ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        (b"data: ", b"data:", Verdict.CLEAN),
+        (b"data: ", b"event: message\ndata: ", Verdict.CLEAN),
+        (b"data: ", b"event: token\ndata: ", Verdict.ALTERS),
+    ],
+)
+def test_every_event_respelled_is_no_fault_and_every_event_renamed_is(
+    before: bytes, after: bytes, verdict: Verdict
+) -> None:
+    up = build.trace("origin", EVERY_100)
+    down = build.trace("edge", [(t + 1, data.replace(before, after)) for t, data in EVERY_100])
+    (stream,) = report_on([Seen(up), Seen(down)]).streams
+    (judged,) = stream.hops
+    assert (judged.hop.kind, judged.hop.verdict) == ("bytes", verdict)
+    assert (judged.hop.signature or judged.hop.changes[0].signature) in ("reframed", "rewritten")
+
+
 def test_a_slow_client_explains_what_merged_behind_it() -> None:
     came = [
         (100.3, EVERY_100[0][1], None, 80_000),

@@ -161,3 +161,32 @@ def test_progress_counts_streams() -> None:
 
 def test_no_traces_are_an_empty_report() -> None:
     assert as_json(report()) == {"version": 1, "flagged": False, "streams": [], "findings": []}
+
+
+def cut(number: int, begin: float, sent: float, at: float) -> list[Trace]:
+    """A stream that began at `begin`, with an event every 200 ms until `sent`, cut at `at` (ms)."""
+    pieces = [(t, event(f"{number}.{t}")) for t in range(200, round(sent - begin), 200)]
+    url = f"https://chat.example/chat/{number}"
+    up = {"origin_ms": begin + 0.2, "end_ms": at - begin, "reason": "client-aborted"}
+    down = {"origin_ms": begin, "end_ms": at - begin, "reason": "upstream-reset", "response_ms": 1.4}
+    return [
+        build.trace("origin", pieces, url=url, id=f"up{number}", **up),
+        build.trace("edge", [(t + 0.4, data) for t, data in pieces], url=url, id=f"down{number}", **down),
+    ]
+
+
+def signatures(found: Report) -> list[str | None]:
+    return [judged.shape.signature for stream in found.streams for judged in stream.hops]
+
+
+def test_streams_of_different_ages_that_a_hop_cuts_together_were_cut_by_one_thing() -> None:
+    """A restart while data flows: the pauses between events are all alike, and no idle limit."""
+    traces = [trace for number in range(3) for trace in cut(number, 1200 * number, 4700, 4700)]
+    found = report(*traces)
+    assert signatures(found) == ["cut-together"] * 3
+    assert "2 other streams of other ages broke off with it" in found.streams[0].hops[0].shape.evidence
+
+
+def test_streams_that_reach_one_idle_limit_together_were_not() -> None:
+    traces = [trace for number in range(3) for trace in cut(number, 1200 * number, 4700, 6700)]
+    assert signatures(report(*traces)) == ["cut-idle"] * 3

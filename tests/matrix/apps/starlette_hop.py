@@ -1,4 +1,7 @@
-"""A Starlette application as a hop: `python starlette_hop.py PORT UPSTREAM plain|gzip|join`, in any venv."""
+"""A Starlette application as a hop: `python starlette_hop.py PORT UPSTREAM KIND`, in any venv.
+
+`plain`, `gzip` (its middleware), `join` (the whole body), `base` (BaseHTTPMiddleware), `pool` (of one).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 PORT, UPSTREAM, KIND = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-client = httpx.AsyncClient(timeout=None)
+# One connection to upstream at a time: `pool`.
+LIMITS = httpx.Limits(max_connections=1 if KIND == "pool" else None)
+client = httpx.AsyncClient(timeout=None, limits=LIMITS)
 
 
 async def passed_on(request: Request) -> Response:
@@ -29,9 +34,11 @@ async def passed_on(request: Request) -> Response:
     answer = await client.send(asked, stream=True)
 
     async def pieces() -> AsyncIterator[bytes]:
-        async for data in answer.aiter_raw():
-            yield data
-        await answer.aclose()
+        try:
+            async for data in answer.aiter_raw():
+                yield data
+        finally:
+            await answer.aclose()
 
     kept = {name: answer.headers[name] for name in ("content-type", "cache-control")}
     return StreamingResponse(pieces(), headers=kept)
@@ -46,6 +53,13 @@ class Join(BaseHTTPMiddleware):
         return Response(body, response.status_code, dict(response.headers))
 
 
-KINDS = {"plain": [], "gzip": [Middleware(GZipMiddleware)], "join": [Middleware(Join)]}
-app = Starlette(routes=[Route("/{name:path}", passed_on)], middleware=KINDS[KIND])
+class Base(BaseHTTPMiddleware):
+    """Hands each piece on."""
+
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+
+KINDS = {"gzip": [Middleware(GZipMiddleware)], "join": [Middleware(Join)], "base": [Middleware(Base)]}
+app = Starlette(routes=[Route("/{name:path}", passed_on)], middleware=KINDS.get(KIND, []))
 uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning", timeout_graceful_shutdown=1)
