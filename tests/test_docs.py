@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -27,20 +28,30 @@ from mitmproxy.tools import cmdline
 from ruamel.yaml import YAML
 
 from sse_tap import __version__
+from sse_tap.blocks.timing import Seen
 from sse_tap.cli import main
 from sse_tap.replay.faults import FAULTS
 from sse_tap.tap.addon import SSETap
 from sse_tap.tap.replay_addon import SSEReplay
+from sse_tap.trace import find_traces, read_trace
 from sse_tap.trace.records import MS
+from sse_tap.verdict.breaks import break_of
 from sse_tap.verdict.judge import FLAGGED, Verdict
+from sse_tap.verdict.report import as_json, report_on
 from sse_tap.verdict.thresholds import (
+    ABORT_LATE,
     BUSY,
+    DATA_SILENCE,
+    END_LATE,
     EVEN,
     FAR_OVER_LAG,
+    LINE_LIMIT,
     LONG,
     MIN_HOLD,
     MOST,
     OVER_LAG,
+    REQUEST_HELD,
+    SECOND,
     SHARE,
     STALL,
     STEADY,
@@ -49,6 +60,8 @@ from sse_tap.verdict.thresholds import (
     WELL,
 )
 from tests.markdown import Fence, anchors, fences, first_cells, links, section, spans
+from tests.verdict.ends import WAYS, ended
+from tests.words import called, signatures, unnoticed
 
 pytest_plugins = ["pytester"]
 
@@ -65,6 +78,7 @@ CHANGELOG = (ROOT / "CHANGELOG.md").read_text("utf-8")
 FORMAT = (ROOT / "recordings" / "FORMAT.md").read_text("utf-8")
 MARKDOWN = DOCS | {"CHANGELOG.md": CHANGELOG, "recordings/FORMAT.md": FORMAT}
 SAMPLES = ROOT / "recordings" / "samples"
+REPORTS = ROOT / "tests" / "data" / "reports"
 HELD = [str(SAMPLES / f"held-{tap}.sse.jsonl") for tap in ("origin", "edge")]
 
 # Options that the documents name and that are other programs'.
@@ -363,28 +377,124 @@ def test_the_verdicts_of_the_table_are_all_there_are() -> None:
     assert [bool(found) for found in flagged] == [verdict in FLAGGED for verdict in Verdict]
 
 
-def test_the_signatures_of_the_table_are_all_there_are() -> None:
-    tree = ast.parse((ROOT / "sse_tap" / "verdict" / "signature.py").read_bytes())
-    shapes = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and called(node) == "Shape"]
-    used = {shape.args[0].value for shape in shapes if isinstance(shape.args[0], ast.Constant)} - {None}
-    assert set(first_cells(section(page("verdicts"), "Signatures"))) == used
+def test_the_signatures_of_the_tables_are_all_there_are() -> None:
+    used = signatures()
+    assert {"lookahead", "cut-idle", "first-lost", "error-page", "coding-mismatch", "request-held"} <= used
+    documented = set(first_cells(section(page("verdicts"), "Signatures")))
+    assert documented == used
+
+
+def test_every_cause_is_of_a_signature_that_there_is() -> None:
+    rules = tomllib.loads((ROOT / "sse_tap" / "verdict" / "causes.toml").read_text("utf-8"))["rule"]
+    assert {word for rule in rules for word in rule.get("signatures", ())} <= signatures()
+
+
+def test_the_signatures_that_cases_tell_of_stand_in_the_tables() -> None:
+    cases = [json.loads(path.read_text("utf-8")) for path in sorted(REPORTS.glob("*/case.json"))]
+    told = {word for case in cases for word in case["expect"].get("signature", ())}
+    assert {"hidden", "mended"} <= told
+    assert told <= set(first_cells(section(page("verdicts"), "Signatures")))
 
 
 # Words with a hyphen in the modules that make findings, which are no kinds of theirs.
-NO_KINDS = {"whole-response", "malformed-request"}
+NO_KINDS = {
+    *("whole-response", "malformed-request", "coding-mismatch", "request-held", "cut-together"),
+    *("alt-svc", "last-event-id", "utf-8"),
+}
 
 
 def test_the_findings_of_the_tables_are_all_there_are() -> None:
     """Every kind has a hyphen in it, or is found by its table's word alone."""
-    texts = set[str]()
+    texts = {*signatures("Break"), *unnoticed()} - NO_KINDS
     modules = [path.read_text("utf-8") for path in (ROOT / "sse_tap" / "verdict").glob("*.py")]
     for module in (module for module in modules if "inding(" in module):
         values = {node.value for node in ast.walk(ast.parse(module)) if isinstance(node, ast.Constant)}
         texts |= {value for value in values if isinstance(value, str)}
     kinds = {text for text in texts if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", text)} - NO_KINDS
+    kinds |= signatures("Break") | unnoticed()
     documented = set(first_cells(section(page("verdicts"), "Findings")))
     assert kinds - documented - set(first_cells(section(FORMAT, "`note`"))) == set()
     assert documented - texts == set()
+
+
+def rows_of(table: str) -> list[list[str]]:
+    """The rows of the first table in a text, without its head."""
+    lines = table[table.index("\n|") + 1 :].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def codes(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+SAYINGS = rows_of(section(page("verdicts"), "What people say"))
+
+
+@pytest.mark.parametrize(("said", "told", "_remedy", "case"), SAYINGS, ids=[row[-1] for row in SAYINGS])
+def test_what_people_say_is_what_a_recording_shows(said: str, told: str, _remedy: str, case: str) -> None:
+    """One hop or one tap of the case has all of it: the verdict and its signature, or the finding's kind."""
+    [name] = codes(case)
+    seen = [Seen(read_trace(trace)) for trace in find_traces([REPORTS / name])]
+    report = as_json(report_on(seen))
+    hops = [{hop["verdict"], hop["signature"]} for stream in report["streams"] for hop in stream["hops"]]
+    inside = [finding for stream in report["streams"] for finding in stream["findings"]]
+    found = [*hops, *({finding["kind"]} for finding in [*inside, *report["findings"]])]
+    assert any(set(codes(told)) <= words for words in found), (said, found)
+
+
+def test_every_flagged_verdict_is_among_what_people_say() -> None:
+    assert {str(verdict) for verdict in FLAGGED} <= {code for row in SAYINGS for code in codes(row[1])}
+
+
+# How the table of endings calls the ways.
+CALLED = {
+    "ended well": "well",
+    "broke off": "broken",
+    "left": "left",
+    "still running": "running",
+    "waited": "running",
+}
+
+
+def ways(cell: str) -> list[str]:
+    return [way for name, way in CALLED.items() if name in cell]
+
+
+ENDINGS = [
+    (up, down, row)
+    for row in rows_of(section(page("verdicts"), "How a stream ended"))
+    for up in ways(row[0])
+    for down in ways(row[1])
+]
+
+
+@pytest.mark.parametrize(("up", "down", "row"), ENDINGS, ids=[f"{up}-{down}" for up, down, _ in ENDINGS])
+def test_the_table_of_endings_is_what_is_found(up: str, down: str, row: list[str]) -> None:
+    """With the times that the row names, and with the second ones that stand behind a semicolon."""
+    cell, _, more = row[2].partition("; ")
+    for where, meaning in ((row[1], cell), (more, more)):
+        apart = next((s for words, s in APART if re.search(words, where)), 0.0)
+        early, late = 9350.0, 9350.0 + 1000 * abs(apart) + 100
+        m = ended(up, down, *((late, early) if apart < 0 else (early, late if apart else early)))
+        found = break_of(m)
+        if where:
+            assert (found.signature in codes(meaning)) if found else ("fine" in meaning), (where, found)
+
+
+APART = ((r"1 s before", -1.0), (r"told over 1 s later", -1.0), (r"over 2 s (later|before|after)", 2.0))
+
+
+def test_the_table_of_endings_has_every_pair() -> None:
+    both = {(up, down) for up, down, _ in ENDINGS} | {("running", "running")}
+    assert both == {(up, down) for up in WAYS for down in WAYS}
+    assert (ABORT_LATE, END_LATE) == (SECOND, 2 * SECOND)
+
+
+def test_the_numbers_of_the_tables_are_those_of_the_thresholds() -> None:
+    tables = page("verdicts")
+    assert f"over {REQUEST_HELD // MS} ms through the hop" in tables
+    assert f"was {LINE_LIMIT >> 10} KiB or larger" in tables
+    assert f"for {DATA_SILENCE // SECOND} s or longer" in tables
 
 
 def test_the_limits_of_the_table_are_those_of_the_thresholds() -> None:
@@ -504,11 +614,6 @@ def test_every_verb_is_in_the_changelog(verb: str) -> None:
     assert f"`{verb}`" in CHANGELOG
 
 
-def called(node: ast.Call) -> str:
-    """The last name of what is called."""
-    return str(getattr(node.func, "attr", getattr(node.func, "id", ""))).strip("_")
-
-
 def note_kinds() -> dict[str, str]:
     """Every kind of note that the source gives a name to, and where."""
     found = {}
@@ -551,5 +656,5 @@ def cited() -> Iterator[tuple[str, str]]:
 def test_documents_that_sources_cite_are_there() -> None:
     known = {*MARKDOWN, *(Path(name).name for name in MARKDOWN)}
     found = list(cited())
-    assert ("docs/verdicts.md", "sse_tap/verdict/judge.py") in found
+    assert ("docs/verdicts.md", "sse_tap/verdict/verdicts.py") in found
     assert [(name, where) for name, where in found if name not in known] == []

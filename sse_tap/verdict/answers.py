@@ -29,9 +29,10 @@ def own_answer(up: Trace, down: Trace, clock: ClockShift = SAME_CLOCK) -> Answer
         return _under_another_type(up, down)
     if _answered_alike(up, down) or _is_the_truth(up, down, clock):
         return None
+    had = not _came_later(up, down, clock)
     if up.response is None and not _surely_unanswered(up, down, clock):
         return None
-    return Answer(_kind(down), _words(up, down))
+    return Answer(_kind(down), _words(up, down, had=had))
 
 
 def _to_nobody(down: Trace) -> bool:
@@ -71,15 +72,22 @@ def _surely_unanswered(up: Trace, down: Trace, clock: ClockShift) -> bool:
     return up.end is not None and ending.t >= down.response.t + clock.error
 
 
+def _came_later(up: Trace, down: Trace, clock: ClockShift) -> bool:
+    """Whether upstream answered, if at all, when the hop surely had."""
+    if up.response is None or down.response is None:
+        return True
+    return up.response.t + clock.ns - clock.error > down.response.t
+
+
 def _kind(down: Trace) -> str:
     if is_stream(down):
         return "cache"
     return "error-page" if down.response and down.response.status >= 400 else "other-type"
 
 
-def _words(up: Trace, down: Trace) -> str:
+def _words(up: Trace, down: Trace, *, had: bool) -> str:
     words = f"{up.tap}→{down.tap} {'gave' if is_stream(down) else 'answered'} {answered(down)} by itself"
-    if up.response:
+    if had:
         return f"{words}: {up.tap} had given {answered(up)}"
     waited = down.response.t - start_of(down) if down.response else 0
     return f"{words}, {duration(waited)} after it was asked: {up.tap} had not answered yet"

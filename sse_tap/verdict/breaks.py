@@ -168,8 +168,12 @@ def _mended(scene: _Scene) -> Break | None:
 
 def _is_told(down: Seen) -> bool:
     """Whether the client is told of a break: by one of the last events, or by an answer that is an error."""
-    response = down.trace.response
-    return tells_error(down) or (response is not None and response.status >= 400)
+    return tells_error(down) or _is_refused(down)
+
+
+def _is_refused(down: Seen) -> bool:
+    """Whether the client was given an error instead of a stream."""
+    return down.trace.response is not None and down.trace.response.status >= 400
 
 
 def _went_on(m: Measured) -> bool:
@@ -203,14 +207,13 @@ def _order(scene: _Scene) -> str:
 
 def _cut_well(scene: _Scene) -> Break | None:
     """The hop left upstream and ended its client's stream well, as if there were no more."""
-    if scene.rewrites or is_finished(scene.m.up):
+    if scene.rewrites or is_finished(scene.m.up) or _is_refused(scene.m.down):
         return None
     t = min(scene.up.t, scene.down.t)
     past = _before_hop(scene, t)
-    words = (
-        f"{scene.name} left upstream {past.words}, though {scene.tap} had not ended, and ended "
-        f"{scene.client}'s stream as if it were whole"
-    )
+    told = f"told {scene.client} of an error"
+    then = told if tells_error(scene.m.down) else f"ended {scene.client}'s stream as if it were whole"
+    words = f"{scene.name} left upstream {past.words}, though {scene.tap} had not ended, and {then}"
     return Break(past.signature, t, words + _never_came(scene.m), past.silence, past.age)
 
 

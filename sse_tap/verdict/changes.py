@@ -115,13 +115,15 @@ def _instead(m: Measured, added: Sequence[int]) -> bool:
 
 def _told_of_break(gaps: _Gaps) -> Change | None:
     """An event at the end that tells of an error upstream: that is how a client should be told."""
-    m = gaps.m
-    last = len(gaps.down) - 1
-    broken = ending_of(m.up.trace).way == Way.BROKEN
-    if gaps.lost_data or gaps.added_data != [last] or not broken or not tells_error(m.down):
+    m, last = gaps.m, len(gaps.down) - 1
+    over = _OVER.get(ending_of(m.up.trace).way)
+    if gaps.lost_data or gaps.added_data != [last] or over is None or not tells_error(m.down):
         return None
-    words = f"{m.up.trace.tap} broke off, and the hop told the client so: {_shown(gaps.down, last)}"
+    words = f"{over.format(m.up.trace.tap)}, and the hop told the client so: {_shown(gaps.down, last)}"
     return Change(None, "break-told", words)
+
+
+_OVER = {Way.BROKEN: "{} broke off", Way.LEFT: "the hop left {}"}  # the latter is another verdict's
 
 
 def _comments_as_events(gaps: _Gaps) -> Change | None:

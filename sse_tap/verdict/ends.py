@@ -130,7 +130,7 @@ def _late(limit: int) -> int:
 def before(trace: Trace, t: int) -> Before:
     """What came before the moment `t` of a trace's own clock."""
     times = trace.chunks.times
-    marks = [start_of(trace), *([trace.response.t] if trace.response else [])]
+    marks = [start_of(trace), *([trace.response.t] if trace.response and trace.response.t <= t else [])]
     came = times[: bisect_right(times, t)]
     last = came[-1] if came else marks[-1]
     body = [*marks[1:], *came]

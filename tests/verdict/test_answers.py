@@ -99,6 +99,18 @@ def test_a_page_that_hides_what_had_come_is_the_hops_own() -> None:
     assert signature(tap("origin", "stream", "broken"), tap("edge", "page", "well")) == "error-page"
 
 
+def test_what_upstream_answered_later_it_had_not_answered_yet() -> None:
+    """Recorded with Caddy: it gave up after 3 s, and the origin answered after 8 s all the same."""
+    late = build.trace(
+        "origin", [(8000, event("x"))], response_ms=8000, reason="client-aborted", client_closed_ms=149
+    )
+    found = own_answer(late, tap("edge", "page", "well"))
+    assert found
+    assert found.evidence.endswith("150 ms after it was asked: origin had not answered yet")
+    judged = judge(Seen(late), Seen(tap("edge", "page", "well")))
+    assert (judged.verdict, judged.ending) == (Verdict.ANSWERS, None)
+
+
 def test_two_clocks_do_not_make_a_truth_a_lie() -> None:
     """The upstream clock shows 7 s more, and may err by 5: it had broken off by then, for all we know."""
     up = tap("origin", "none", "broken", 7149 + 5500, request_ms=7000)

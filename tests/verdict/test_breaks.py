@@ -10,6 +10,7 @@ from sse_tap.pairing.clocks import SAME_CLOCK, ClockShift
 from sse_tap.trace.records import MS
 from sse_tap.verdict.breaks import Break, Cut, break_of, passed_on, with_it
 from sse_tap.verdict.holds import Measured
+from sse_tap.verdict.judge import Verdict, decide
 from tests.build import DONE, comment, event
 from tests.verdict.ends import WAYS, ended, ended_text, flowing, shifted
 
@@ -186,6 +187,15 @@ def test_a_client_that_leaves_before_the_last_event_is_there_is_not_finished() -
 def test_a_client_that_is_told_of_a_break_is_not_lied_to(said: bytes) -> None:
     came = [*shifted(flowing(AT), 0.4), (AT + 2, said)]
     assert break_of(ended("broken", "well", AT, AT + 3, came=came)) is None
+
+
+def test_a_client_that_is_told_of_the_hops_own_cut_was_cut_off_all_the_same() -> None:
+    sent, said = flowing(1000), event('{"error":{"message":"no data for a minute"}}')
+    m = ended("left", "well", 61_000, 61_001, sent=sent, came=[*shifted(sent, 0.4), (61_000, said)])
+    hop = decide(m)
+    assert (hop.verdict, hop.signature) == (Verdict.BREAKS, "cut-idle")
+    assert hop.proof.endswith("though origin had not ended, and told the client of an error")
+    assert [change.signature for change in hop.changes] == ["break-told"]
 
 
 def test_the_word_error_in_a_text_tells_nobody_of_a_break() -> None:

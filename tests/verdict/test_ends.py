@@ -100,6 +100,8 @@ def test_what_came_before() -> None:
     assert (nothing.silence, nothing.age, nothing.gap) == (3 * S, 3 * S, 0)
     assert before(build.trace("edge", [], response_ms=400), 3 * S).silence == 2600 * MS
     assert before(trace("complete"), -5).silence == 0
+    answered_later = build.trace("edge", [(8000, event("a"))], response_ms=8000)
+    assert before(answered_later, 3 * S).words == "after 3 s of silence"
 
 
 @pytest.mark.parametrize(
