@@ -91,7 +91,7 @@ type Attempts = Mapping[object, Sequence[Trace]]
 
 
 def _attempts(streams: Sequence[Stream]) -> Attempts:
-    """The traces that stand alone, by tap and request: a hop may have asked in vain before it was answered."""
+    """The traces that stand alone, by tap and request: a hop may have asked in vain before."""
     found: dict[object, list[Trace]] = defaultdict(list)
     for stream in streams:
         if len(stream.traces) == 1 and (key := request_key(stream.traces[0])):
@@ -126,9 +126,8 @@ def _asked_before(trace: Trace, attempts: Attempts | None) -> int | None:
     """When (ns on the trace's clock) like requests had come to its tap before, and came to nothing."""
     like = (attempts or {}).get((trace.tap, request_key(trace)), ())
     zero = trace.header.clock.origin_ns
-    times = [
-        other.header.clock.origin_ns + start_of(other) - zero for other in like if shares_clock(trace, other)
-    ]
+    same = [other for other in like if shares_clock(trace, other)]
+    times = [other.header.clock.origin_ns + start_of(other) - zero for other in same]
     return min((t for t in times if t < start_of(trace)), default=None)
 
 
