@@ -146,13 +146,19 @@ def _stopped(scene: Scene, heart: Keepalive, every: str) -> Iterator[Finding]:
 _PING = re.compile(rb"(?:\A|\n|\r)event:\x20?(?:ping|heart-?beat|keep-?alive)\x20*[\r\n]", re.IGNORECASE)
 
 
+_PING_WORDS = (b"ing", b"ING", b"eart", b"EART", b"live", b"LIVE")
+
+
 def data_silence(scene: Scene) -> Iterator[Finding]:
     """Comments, or pings, that went on while no data came: a model that is wedged behind its keepalives."""
     blocks, head, end = scene.blocks, scene.trace.response, scene.trace.end
     if head is None or len(blocks) < 3:
         return
+    pings = any(word in blocks.body.data for word in _PING_WORDS) and _PING.search(blocks.body.data)
+    if blocks.shapes.count(Kind.COMMENT) < 2 and not pings:
+        return
     said = [i for i, kind in enumerate(blocks.shapes) if kind in DATA_KINDS]
-    if _PING.search(blocks.body.data):
+    if pings:
         said = [i for i in said if not _PING.search(blocks.raw(i)[:64])]
     marks = [(head.t, -1), *((blocks.times[i], i) for i in said)]
     marks += [(end.t, len(blocks))] if end else []

@@ -34,8 +34,10 @@ class _Piece:
 
 def text_changes(m: Measured) -> list[Change]:
     """What the application did to the text, the gravest first."""
+    if m.kind != "text":
+        return []
     sent, came = m.up.text, m.down.text
-    if m.kind != "text" or not sent.text or not came.text or sent.text in came.text:
+    if not sent.text or not came.text or sent.text in came.text:
         return []
     if m.parted is None:
         size = max(len(sent.text), len(came.text))
