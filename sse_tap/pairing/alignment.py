@@ -157,6 +157,8 @@ def said(blocks: Blocks, index: int) -> tuple[Hashable, ...]:
     raw, shape = blocks.raw(index), blocks.shapes[index]
     if shape == Kind.LINE:
         return shape, raw.strip()
+    if raw.startswith(b"data: ") and raw.count(b"\n") == 2 and b"\r" not in raw:
+        return shape, (raw[6:-2],), ()  # one plain line, as most events are: a fifth of the time
     data, fields = [], {}
     for line in raw.splitlines():
         name, _, value = line.partition(b":")

@@ -105,6 +105,12 @@ class Side:
         return self.trace.request is not None and _MODEL.search(self.trace.request.url) is not None
 
     @cached_property
+    def raws(self) -> frozenset[bytes]:
+        """The blocks' bytes, without order."""
+        blocks = self.seen.blocks
+        return frozenset(blocks.raw(i).strip() for i in range(len(blocks)))
+
+    @cached_property
     def told(self) -> frozenset[Hashable]:
         """What the blocks tell, without order, and without how it is spelled or what its event is called."""
         blocks = self.seen.blocks
@@ -124,8 +130,7 @@ def agrees(up: Side, down: Side, match: Match) -> bool:
             size = min(len(sent), len(came))
             return sent[:size] == came[:size]
         case Match.SIMILAR:
-            few, many = sorted((up.told, down.told), key=len)
-            return bool(few) and len(few & many) >= BLOCK_SHARE * len(few)
+            return _share(up.raws, down.raws) >= BLOCK_SHARE or _share(up.told, down.told) >= BLOCK_SHARE
         case Match.TIME:
             return up.asks_model and (up.mute or down.mute) and len(down.seen.blocks) <= FEW_BLOCKS
         case Match.TEXT:
@@ -148,6 +153,11 @@ def _heads_strain(up: Side, down: Side) -> int:
     if up.head is not None and down.head is not None and _passes_on(up, down):
         strains.append(up.head - down.head)
     return max(strains, default=0)
+
+
+def _share(a: frozenset[Hashable], b: frozenset[Hashable]) -> float:
+    """How much of the smaller set is in the other."""
+    return len(a & b) / min(len(a), len(b)) if a and b else 0.0
 
 
 def _passes_on(up: Side, down: Side) -> bool:

@@ -187,10 +187,10 @@ def _inserted(sent: bytes, came: bytes) -> bytes:
 
 def _doubled(gaps: _Gaps) -> Change | None:
     """Events that came more than once: they say what the event before them says."""
-    down = gaps.down
-    known = {said(down, j): j for j in gaps.m.alignment.down}
-    twice = [j for j in gaps.added_data if known.get(said(down, j), -9) in (j - 1, j + 1)]
-    if not twice or gaps.lost_data or len(twice) < len(gaps.added_data) / 2:
+    down, added = gaps.down, gaps.added_data
+    known = set(gaps.m.alignment.down) if added and not gaps.lost_data else set()
+    twice = [j for j in added if any(k in known and said(down, k) == said(down, j) for k in (j - 1, j + 1))]
+    if not twice or len(twice) < len(added) / 2:
         return None
     words = f"{plural(len(twice), 'event')} came twice, the first of them {_shown(down, twice[0])}"
     return Change(Verdict.ALTERS, "doubled", words)
