@@ -92,6 +92,8 @@ class HopSpec:
 
     def expected(self, pattern: Pattern) -> str:
         """The verdict by the definitions of docs/verdicts.md."""
+        if self.always == "alters" and pattern.name == "comments":
+            return "clean"  # no client parses what a comment says
         if self.always:
             return self.always
         if self.clean and pattern.name == "slow client":
