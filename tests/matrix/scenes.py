@@ -65,7 +65,7 @@ class Scene:
     """One scene; `expect` is of each stream, the last of all that follow.
 
     `lines`, `around`: the program's. `patience`: s after which the client leaves. `crowd`: streams, `apart` s
-    from each other. `strike`: a signal to the program, `at` s.
+    from each other; `shared`: on one connection, over HTTP/2. `strike`: a signal to the program, `at` s.
     """
 
     kind: str
@@ -79,6 +79,7 @@ class Scene:
     patience: float = 15.0
     crowd: int = 1
     apart: float = 0.0
+    shared: bool = False
     strike: str = ""
     at: float = 3.2
 
@@ -367,6 +368,19 @@ REQUESTS = (
         apart=0.2,
         checks=(queued(0.9, False, True, True),),
     ),
+    _held(
+        "apache H2MaxWorkers 2",
+        "apache alone",
+        "steady",
+        around="Protocols h2c",
+        lines="H2MinWorkers 2\nH2MaxWorkers 2",
+        expect=(clean(), clean(), blamed("delays", "request-held")),
+        checks=(queued(0.9, False, False, True),),
+        crowd=3,
+        apart=0.3,
+        shared=True,
+    ),
+    _free("apache, HTTP/2", "apache alone", "steady", around="Protocols h2c", shared=True),
     _free("haproxy", "haproxy", "steady", around=_NO_DELAY),
     _free("apache", "apache", "steady"),
     _free("httpx", "starlette-new", "steady", "plain"),
