@@ -133,6 +133,11 @@ def test_what_ran_through_the_hop_meanwhile(others: list[Span], words: str) -> N
     assert meanwhile(10 * S, 14 * S, others).replace("30.0 ms", "30 ms").replace("0.0 ms", "0 ms") == words
 
 
+def test_a_stream_that_is_reported_alone_says_nothing_of_others() -> None:
+    (stream,) = report_on([Seen(trace) for trace in taps(3000)]).streams
+    assert stream.hops[0].shape.evidence == "the request reached origin 3 s after edge had it"
+
+
 @pytest.mark.xfail(reason="the attempt before is not looked at yet", strict=True)
 def test_a_retry_is_no_request_kept_back() -> None:
     """The first upstream did not answer for 3 s and broke off, and the hop asked the next one at once."""
