@@ -145,9 +145,15 @@ def _heads_strain(up: Side, down: Side) -> int:
         strains.append(up.asked - down.end)
         if down.asked is not None:
             strains.append(down.asked - up.asked)
-    if up.head is not None and down.head is not None:
+    if up.head is not None and down.head is not None and _passes_on(up, down):
         strains.append(up.head - down.head)
     return max(strains, default=0)
+
+
+def _passes_on(up: Side, down: Side) -> bool:
+    """Whether the answer may be upstream's: a hop's own error page may come before upstream's answer does."""
+    own = down.trace.response is not None and down.trace.response.status >= 400
+    return not own or (up.trace.response is not None and up.trace.response.status >= 400)
 
 
 def strain(up: Side, down: Side) -> int:

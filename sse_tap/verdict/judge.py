@@ -153,11 +153,11 @@ class _Found:
     proof: str = ""
 
 
-def decide(m: Measured, client: str = "the client") -> Hop:
-    """The verdict, by what was measured."""
+def decide(m: Measured, client: str = "the client", asked: int | None = None) -> Hop:
+    """The verdict, by what was measured; `asked`: when (ns, upstream) the hop had asked before, in vain."""
     told = _Told(
         _own_answer(m),
-        request_held(m),
+        request_held(m, asked),
         coding_mismatch(m.up, m.down) if m.kind == "bytes" else "",
         (*changes(m), *text_changes(m)),
         break_of(m, client),

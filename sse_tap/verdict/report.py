@@ -6,22 +6,24 @@ The JSON's keys stand in `docs/formats.md`: they may be added, not renamed. Pure
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sse_tap.blocks.timing import DATA_KINDS, Kind, Seen, finish_of, first_ms, reads_of, silence_of, start_of
 from sse_tap.pairing.alignment import Relation
+from sse_tap.pairing.clocks import shares_clock
 from sse_tap.pairing.correlate import Progress, Stream, streams_of
-from sse_tap.pairing.likeness import Match
+from sse_tap.pairing.likeness import Match, request_key
 from sse_tap.trace.records import MS, Trace
 from sse_tap.util.text import plural
 from sse_tap.verdict.breaks import Cut, with_it
 from sse_tap.verdict.causes import Cause, Clues, cause_of, clues_of
 from sse_tap.verdict.finding import Finding
 from sse_tap.verdict.findings import OF_A_READ_BODY, SUSPECTED, findings_of
+from sse_tap.verdict.holds import measure, measure_text
 from sse_tap.verdict.hopfindings import findings_between
-from sse_tap.verdict.judge import Hop, Verdict, judge, judge_text
+from sse_tap.verdict.judge import Hop, Verdict, decide
 from sse_tap.verdict.many import findings_of_many
 from sse_tap.verdict.requests import Span, meanwhile
 from sse_tap.verdict.signature import Shape, shape_of
@@ -76,30 +78,57 @@ class Report:
 def report_on(seen: Sequence[Seen], *, min_hold: int = MIN_HOLD, progress: Progress | None = None) -> Report:
     """Judge every hop of every stream (`min_hold` in ns); `progress(done, of)` counts streams."""
     streams = streams_of(seen)
+    attempts = _attempts(streams)
     found = []
     for done, stream in enumerate(streams, 1):
-        found.append(report_stream(stream, min_hold=min_hold))
+        found.append(report_stream(stream, min_hold=min_hold, attempts=attempts))
         if progress:
             progress(done, len(streams))
     return Report(tuple(seen_together(found)), tuple(findings_of_many(streams)))
 
 
-def report_stream(stream: Stream, *, min_hold: int = MIN_HOLD) -> StreamReport:
-    """Judge every hop of one stream."""
-    hops = tuple(judge_hop(stream, up, min_hold=min_hold) for up in range(len(stream.traces) - 1))
+type Attempts = Mapping[object, Sequence[Trace]]
+
+
+def _attempts(streams: Sequence[Stream]) -> Attempts:
+    """The traces that stand alone, by tap and request: a hop may have asked in vain before."""
+    found: dict[object, list[Trace]] = defaultdict(list)
+    for stream in streams:
+        if len(stream.traces) == 1 and (key := request_key(stream.traces[0])):
+            found[stream.traces[0].tap, key].append(stream.traces[0])
+    return found
+
+
+def report_stream(
+    stream: Stream, *, min_hold: int = MIN_HOLD, attempts: Attempts | None = None
+) -> StreamReport:
+    """Judge every hop of one stream; `attempts`: traces that stand alone, by tap and request."""
+    ups = range(len(stream.traces) - 1)
+    hops = tuple(judge_hop(stream, up, min_hold=min_hold, attempts=attempts) for up in ups)
     findings = sorted(_findings(stream, hops), key=lambda finding: finding.at_ms)
     return StreamReport(stream, hops, tuple(findings))
 
 
-def judge_hop(stream: Stream, up: int, *, min_hold: int = MIN_HOLD) -> Judged:
+def judge_hop(
+    stream: Stream, up: int, *, min_hold: int = MIN_HOLD, attempts: Attempts | None = None
+) -> Judged:
     """The verdict on the hop between traces `up` and `up + 1` of a stream, with its cause."""
-    hop = hop_of(stream, up, min_hold=min_hold)
+    hop = hop_of(stream, up, min_hold=min_hold, asked=_asked_before(stream.traces[up], attempts))
     if hop.answer or hop.ending:  # which of several like requests it was makes no odds
         return judged(hop, stream, up)
     others = stream.others[up][:MOST_OTHERS] if up < len(stream.others) else ()
     if any(hop_of(stream, up, other, min_hold=min_hold).verdict != hop.verdict for other in others):
-        hop = replace(hop, verdict=Verdict.INCONCLUSIVE, why=f"ambiguous: {stream.reason}")
+        hop = replace(hop, verdict=Verdict.INCONCLUSIVE, why=f"ambiguous: {stream.reason}", proof="")
     return judged(hop, stream, up)
+
+
+def _asked_before(trace: Trace, attempts: Attempts | None) -> int | None:
+    """When (ns on the trace's clock) like requests had come to its tap before, and came to nothing."""
+    like = (attempts or {}).get((trace.tap, request_key(trace)), ())
+    zero = trace.header.clock.origin_ns
+    same = [other for other in like if shares_clock(trace, other)]
+    times = [other.header.clock.origin_ns + start_of(other) - zero for other in same]
+    return min((t for t in times if t < start_of(trace)), default=None)
 
 
 def judged(hop: Hop, stream: Stream, up: int) -> Judged:
@@ -115,19 +144,21 @@ def with_shape(hop: Hop, shape: Shape, up: Trace, down: Trace) -> Judged:
     return Judged(hop, shape, clues, cause_of(hop.verdict, shape.signature, clues))
 
 
-def hop_of(stream: Stream, up: int, other: Seen | None = None, *, min_hold: int = MIN_HOLD) -> Hop:
+def hop_of(
+    stream: Stream,
+    up: int,
+    other: Seen | None = None,
+    *,
+    min_hold: int = MIN_HOLD,
+    asked: int | None = None,
+) -> Hop:
     """What was measured between traces `up` and `up + 1`: by the text where that is all they have in common.
 
     `other`: a trace in the place of `up`, where the pairing is ambiguous. `min_hold` in ns.
     """
-    compared = judge_text if stream.matches[up] in (Match.TEXT, Match.TIME) else judge
-    return compared(
-        other or stream.seen[up],
-        stream.seen[up + 1],
-        stream.clock(up),
-        min_hold=min_hold,
-        client=client_of(stream, up + 1),
-    )
+    measured = measure_text if stream.matches[up] in (Match.TEXT, Match.TIME) else measure
+    m = measured(other or stream.seen[up], stream.seen[up + 1], stream.clock(up), min_hold=min_hold)
+    return decide(m, client_of(stream, up + 1), asked)
 
 
 def client_of(stream: Stream, tap: int) -> str:

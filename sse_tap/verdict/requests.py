@@ -19,15 +19,16 @@ class Span:
     end: int
 
 
-def request_held(m: Measured) -> int | None:
+def request_held(m: Measured, asked: int | None = None) -> int | None:
     """How long (ns) the hop kept the request back; None where it did not, or its work explains it.
 
-    An application works before it asks its model, and a large body takes its time to be sent.
+    An application works before it asks its model, and a large body takes its time to be sent. `asked`: when
+    (ns on the upstream trace's clock) the hop had asked before, in vain: then it kept nothing back.
     """
     above, below = m.up.trace.request, m.down.trace.request
     if m.kind != "bytes" or above is None or below is None or (below.body_bytes or 0) > SMALL_BODY:
         return None
-    held = above.t + m.clock.ns - below.t
+    held = (above.t if asked is None else min(above.t, asked)) + m.clock.ns - below.t
     sure = held - m.clock.error - _late(m, below.t, below.t + held)
     return held if sure >= REQUEST_HELD else None
 

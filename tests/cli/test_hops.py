@@ -47,7 +47,7 @@ def test_a_flagged_hop_is_named_with_its_proof_and_remedy(flagged: Path) -> None
     assert "origin→edge coalesces whole-response" in text
     assert "20 blocks sent over 1 900 ms arrived in 1 read" in text
     assert "remedy remove response_buffers" in text
-    assert "localhost { handle /chat/stream { reverse_proxy 127.0.0.1:8001 } }" in text
+    assert "chat.example { handle /chat/stream { reverse_proxy 127.0.0.1:8443 } }" in text
     assert "1 stream, 1 hop, 1 flagged" in text
 
 

@@ -138,7 +138,6 @@ def test_a_stream_that_is_reported_alone_says_nothing_of_others() -> None:
     assert stream.hops[0].shape.evidence == "the request reached origin 3 s after edge had it"
 
 
-@pytest.mark.xfail(reason="the attempt before is not looked at yet", strict=True)
 def test_a_retry_is_no_request_kept_back() -> None:
     """The first upstream did not answer for 3 s and broke off, and the hop asked the next one at once."""
     above, below = taps(3000)
