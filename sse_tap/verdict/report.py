@@ -188,6 +188,8 @@ def _together(judged: Judged, spans: dict[_Hops, list[Span]], cuts: dict[_Hops, 
         m = hop.measured
         own = _span(m.up.trace)
         others = [span for span in spans[between] if span != own]
+        if not others:  # a stream that is reported alone says nothing of others
+            return judged
         words = meanwhile(own.begin - (hop.held_request or 0), own.begin, others)
         return replace(judged, shape=replace(judged.shape, evidence=f"{judged.shape.evidence}; {words}"))
     if hop.verdict == Verdict.BREAKS and hop.ending and (count := with_it(_cut(hop), cuts.get(between, []))):

@@ -9,9 +9,13 @@ import zlib
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import h11
+
+if TYPE_CHECKING:
+    import httpx
 
 SLOW_FOR = 5.0  # s for which a slow client reads slowly; it reads the rest as it comes
 SIP = 8192  # bytes, at 25 sips a second
@@ -122,23 +126,38 @@ async def http2(port: int, path: str, cell: str, slow: bool) -> Heard:
     """Ask once over TLS and HTTP/2 and read to the end."""
     import httpx
 
-    heard = Heard()
+    narrow = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * SIP)] if slow else None
+    transport = httpx.AsyncHTTPTransport(http2=True, verify=False, socket_options=narrow)
+    async with httpx.AsyncClient(transport=transport) as client:
+        return await over(client, f"https://localhost:{port}{path}", cell, slow)
+
+
+def one_connection() -> httpx.AsyncClient:
+    """A client with one connection for all it asks: HTTP/2 without TLS (RFC 9113, 3.3)."""
+    import httpx
+
+    return httpx.AsyncClient(http1=False, http2=True, timeout=None)
+
+
+async def over(client: httpx.AsyncClient, url: str, cell: str, slow: bool = False) -> Heard:
+    """Ask once with such a client and read to the end."""
+    import httpx
+
+    heard = Heard(asked=time.monotonic_ns())
     headers = {"x-cell": cell, "accept": "text/event-stream", "accept-encoding": "gzip"}
     try:
-        narrow = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * SIP)] if slow else None
-        transport = httpx.AsyncHTTPTransport(http2=True, verify=False, socket_options=narrow)
-        async with asyncio.timeout(PATIENCE), httpx.AsyncClient(transport=transport) as client:
-            heard.asked = time.monotonic_ns()
-            async with client.stream("GET", f"https://localhost:{port}{path}", headers=headers) as response:
-                heard.headers = time.monotonic_ns()
-                heard.encoding = response.headers.get("content-encoding", "")
-                if response.http_version != "HTTP/2":
-                    heard.error = f"the answer is {response.http_version}"
-                async for data in response.aiter_raw():
-                    heard.times.append(time.monotonic_ns())
-                    heard.pieces.append(data)
-                    if slow and heard.times[-1] - heard.asked < SLOW_FOR * 1e9:
-                        await asyncio.sleep(0.08)
+        async with asyncio.timeout(PATIENCE), client.stream("GET", url, headers=headers) as response:
+            heard.headers, heard.status = time.monotonic_ns(), response.status_code
+            heard.encoding = response.headers.get("content-encoding", "")
+            if response.http_version != "HTTP/2":
+                heard.error = f"the answer is {response.http_version}"
+            async for data in response.aiter_raw():
+                heard.times.append(time.monotonic_ns())
+                heard.pieces.append(data)
+                if slow and heard.times[-1] - heard.asked < SLOW_FOR * 1e9:
+                    await asyncio.sleep(0.08)
+        heard.end = "well"
     except (httpx.HTTPError, TimeoutError) as error:
         heard.error = repr(error)
+    heard.over = time.monotonic_ns()
     return heard

@@ -92,6 +92,8 @@ class HopSpec:
 
     def expected(self, pattern: Pattern) -> str:
         """The verdict by the definitions of docs/verdicts.md."""
+        if self.always == "alters" and pattern.blocks[0].startswith(b":"):
+            return "clean"  # the first e stands in a comment, and no client parses what that says
         if self.always:
             return self.always
         if self.clean and pattern.name == "slow client":

@@ -25,16 +25,16 @@ from tests.matrix.programs import (
 )
 
 MODULES = Path("/usr/lib/apache2/modules")
-_APACHE = ("mpm_event", "authz_core", "proxy", "proxy_http")
+_APACHE = ("mpm_event", "authz_core", "proxy", "proxy_http", "http2")
 GO_HOP = CACHE / "go" / "hop"
 
 
-def apache(sites: Sequence[Site], folder: Path) -> Child:
-    """Apache; the lines stand behind the ProxyPass, those around them in the virtual host."""
+def apache(sites: Sequence[Site], folder: Path, head: str = "") -> Child:
+    """Apache; the lines stand behind the ProxyPass, those around them in the virtual host, `head` outside."""
     text = f"ServerName localhost\nServerRoot {folder}\nDefaultRuntimeDir {folder}\nPidFile {folder}/pid\n"
     text += "".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so\n" for name in _APACHE)
     text += f"ErrorLog {folder}/error.log\nStartServers 1\nServerLimit 1\nThreadsPerChild 64\n"
-    text += "MaxRequestWorkers 64\nUser www-data\nGroup www-data\n"
+    text += f"MaxRequestWorkers 64\nUser www-data\nGroup www-data\n{head}\n"
     for site in sites:
         text += (
             f"Listen 127.0.0.1:{site.port}\n<VirtualHost 127.0.0.1:{site.port}>\n{site.around}\n"
@@ -45,6 +45,11 @@ def apache(sites: Sequence[Site], folder: Path) -> Child:
     file.write_text(text)
     command = [str(find("apache2")), "-D", "FOREGROUND", "-f", str(file)]
     return Child(command, folder / "log", [site.port for site in sites])
+
+
+def apache_alone(site: Site, folder: Path) -> Child:
+    """An Apache for one site; the lines are for the whole server."""
+    return apache([site._replace(lines="")], folder, site.lines)
 
 
 def nginx_master(site: Site, folder: Path) -> Child:
@@ -121,6 +126,7 @@ def _node_here() -> bool:
 
 SCENE_PROGRAMS = PROGRAMS | {
     "apache": Program(lambda: find("apache2") is not None and MODULES.exists(), apache),
+    "apache alone": Program(lambda: find("apache2") is not None and MODULES.exists(), single=apache_alone),
     "nginx alone": Program(lambda: find("nginx") is not None, single=nginx_master),
     "caddy alone": Program(PROGRAMS["caddy"].here, single=caddy_alone),
     "haproxy alone": Program(lambda: find("haproxy") is not None, single=haproxy_alone),

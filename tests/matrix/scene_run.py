@@ -195,9 +195,7 @@ async def _all(
         async with room:
             await room.wait_for(lambda: used + scene.crowd <= AT_ONCE)
             used += scene.crowd
-            await asyncio.sleep(
-                0.05
-            )  # one after the other: requests that come all at once wait for each other
+            await asyncio.sleep(0.05)  # one by one: requests that come all at once wait for each other
         heard.update(await _scene(number, scene, entries[number], programs.get(number)))
         async with room:
             used, done = used - scene.crowd, done + 1
@@ -210,14 +208,18 @@ async def _all(
 
 async def _scene(number: int, scene: Scene, port: int, program: Child | None) -> Heards:
     """Every client of a scene, and what strikes its program."""
-    asked = [_client(f"{number}.{one}", scene, port, one * scene.apart) for one in range(scene.crowd)]
-    struck = _strike(scene, program)
-    *heard, _ = await asyncio.gather(*asked, struck)
+    shared = client.one_connection() if scene.shared else None
+    asked = [_client(f"{number}.{one}", scene, port, one, shared) for one in range(scene.crowd)]
+    *heard, _ = await asyncio.gather(*asked, _strike(scene, program))
+    if shared:
+        await shared.aclose()
     return {f"{number}.{one}": found for one, found in enumerate(heard)}
 
 
-async def _client(cell: str, scene: Scene, port: int, after: float) -> Heard:
-    await asyncio.sleep(after)
+async def _client(cell: str, scene: Scene, port: int, one: int, shared: Any) -> Heard:
+    await asyncio.sleep(one * scene.apart)
+    if shared:
+        return await client.over(shared, f"http://127.0.0.1:{port}/{scene.act}", cell)
     return await client.http1(port, f"/{scene.act}", cell, False, scene.patience)
 
 

@@ -91,11 +91,11 @@ def nothing_came(it: Happened) -> str:
 
 
 def queued(least: float, *held: bool) -> Check:
-    """Which of the streams had to wait for so long (s) for the origin, and which under 0.5 s."""
+    """Which of the streams had to wait for so long (s) for the origin, and which under 0.65 s."""
 
     def check(it: Happened) -> str:
         took = (it.played.request - it.heard.asked) / SECOND if it.played else 0.0
-        right = took >= least if held[it.number] else took < 0.5
+        right = took >= least if held[it.number] else took < 0.65
         return "" if right else f"the origin was asked after {took:.2f} s"
 
     return check

@@ -65,7 +65,7 @@ class Scene:
     """One scene; `expect` is of each stream, the last of all that follow.
 
     `lines`, `around`: the program's. `patience`: s after which the client leaves. `crowd`: streams, `apart` s
-    from each other. `strike`: a signal to the program, `at` s.
+    from each other; `shared`: on one connection, over HTTP/2. `strike`: a signal to the program, `at` s.
     """
 
     kind: str
@@ -79,6 +79,7 @@ class Scene:
     patience: float = 15.0
     crowd: int = 1
     apart: float = 0.0
+    shared: bool = False
     strike: str = ""
     at: float = 3.2
 
@@ -255,10 +256,10 @@ _late = _of("abort", blamed("breaks", "abort-late"), told_late(1.2), patience=2.
 _lost = _of("abort", blamed("breaks", "abort-lost"), told_never, patience=2.0)
 _passed = _of("abort", clean("abort-passed"), passed_within(0.8), patience=2.0)
 ABORTS = (
-    _late("haproxy", "haproxy", "think", around=_NO_DELAY),
-    _late("nginx proxy_ignore_client_abort", "nginx", "think", _11 + "proxy_ignore_client_abort on;"),
-    _late("apache", "apache", "think"),
-    _late("aiohttp", "aiohttp", "think", "pass"),
+    _late("haproxy", "haproxy", "resumed", around=_NO_DELAY),
+    _late("nginx proxy_ignore_client_abort", "nginx", "resumed", _11 + "proxy_ignore_client_abort on;"),
+    _late("apache", "apache", "resumed"),
+    _late("aiohttp", "aiohttp", "resumed", "pass"),
     _lost("varnish", "varnish alone", "long", around=_CACHED),
     _passed("varnish pass", "varnish", "long"),
     _lost("http-proxy", "node", "long", "proxy"),
@@ -333,13 +334,13 @@ ANSWERS = (
     _own("nginx, never", "nginx", "mute", _11, checks=(nothing_came,), patience=4.0),
 )
 
-_awaited = _of("headers never come", blamed("breaks", "headers-withheld"), nothing_came, patience=2.8)
+_awaited = _of("headers never come", blamed("breaks", "headers-withheld"), nothing_came, patience=4.5)
 HEADERS = (
     _awaited("nginx, buffering", "nginx", "late", "proxy_http_version 1.1;"),
-    _of("headers never come", clean("abort-passed"), passed_within(0.8), patience=2.8)(
+    _of("headers never come", clean("abort-passed"), passed_within(0.8), patience=4.5)(
         "nginx, buffering off", "nginx", "late", _11
     ),
-    _of("headers never come", clean("abort-passed"), passed_within(0.8), patience=2.8)(
+    _of("headers never come", clean("abort-passed"), passed_within(0.8), patience=4.5)(
         "caddy", "caddy", "late"
     ),
 )
@@ -367,6 +368,19 @@ REQUESTS = (
         apart=0.2,
         checks=(queued(0.9, False, True, True),),
     ),
+    _held(
+        "apache H2MaxWorkers 2",
+        "apache alone",
+        "steady",
+        around="Protocols h2c",
+        lines="H2MinWorkers 2\nH2MaxWorkers 2",
+        expect=(clean(), clean(), blamed("delays", "request-held")),
+        checks=(queued(0.9, False, False, True),),
+        crowd=3,
+        apart=0.3,
+        shared=True,
+    ),
+    _free("apache, HTTP/2", "apache alone", "steady", around="Protocols h2c", shared=True),
     _free("haproxy", "haproxy", "steady", around=_NO_DELAY),
     _free("apache", "apache", "steady"),
     _free("httpx", "starlette-new", "steady", "plain"),

@@ -50,6 +50,15 @@ def test_what_the_taps_lag_may_explain_is_not_kept_back(side: str) -> None:
     assert request_held(measured(1150, **late)) == 1150 * MS
 
 
+def test_each_turn_of_a_late_loop_may_keep_a_request_waiting() -> None:
+    """Both taps of one machine tell of the same latenesses: each moment counts once."""
+    lags = [(t, 90.0) for t in range(100, 1100, 100)]
+    both = {"up": {"lags": lags[5:]}, "down": {"lags": lags}}
+    assert request_held(measured(1500, **both)) is None  # 900 of them
+    assert request_held(measured(1650, **both)) == 1650 * MS
+    assert request_held(measured(1050, down={"lags": [(t + 2000, 90.0) for t, _ in lags]})) == 1050 * MS
+
+
 def test_what_the_error_of_two_clocks_may_explain_is_not_kept_back() -> None:
     clock = ClockShift(-7 * S, 2 * S)
     assert request_held(measured(2600, clock)) is None
@@ -122,6 +131,11 @@ def test_a_request_kept_back_explains_the_rest() -> None:
 )
 def test_what_ran_through_the_hop_meanwhile(others: list[Span], words: str) -> None:
     assert meanwhile(10 * S, 14 * S, others).replace("30.0 ms", "30 ms").replace("0.0 ms", "0 ms") == words
+
+
+def test_a_stream_that_is_reported_alone_says_nothing_of_others() -> None:
+    (stream,) = report_on([Seen(trace) for trace in taps(3000)]).streams
+    assert stream.hops[0].shape.evidence == "the request reached origin 3 s after edge had it"
 
 
 def test_a_retry_is_no_request_kept_back() -> None:
