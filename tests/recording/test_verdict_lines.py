@@ -46,6 +46,10 @@ def test_an_unreadable_trace_has_no_line(tmp_path: Path) -> None:
     assert list(judged([path])) == []
 
 
+PATIENCE = 60.0
+"""Seconds for the judge, a process that has to start first: on a busy machine that takes a while."""
+
+
 @pytest.fixture
 def heard() -> list[Line]:
     return []
@@ -76,7 +80,7 @@ def test_a_stream_is_judged_once_it_is_over_at_every_tap(
     assert not lines._batches.qsize()
     lines.fact(cast(Exchange, edge), Ended(1200 * MS, "complete"))
     lines.tick(1300 * MS)
-    lines.close()
+    lines.close(PATIENCE)
     [line] = heard
     assert set(line.paths) == {str(up), str(down)}
 
@@ -90,7 +94,7 @@ def test_a_stream_is_judged_though_like_requests_go_on(
         lines.fact(cast(Exchange, each), each.head)
     lines.fact(cast(Exchange, done), Ended(100 * MS, "complete"))
     lines.tick(5000 * MS)
-    lines.close()
+    lines.close(PATIENCE)
     assert len(heard) == 1
 
 
