@@ -14,6 +14,7 @@ from sse_tap.importing.curllog import read
 from sse_tap.replay import Replay
 from tests.build import SSE, event, trace
 from tests.needs import needs
+from tests.replay.talk import thrice
 
 DAY = datetime(2026, 11, 22, 23, 0, tzinfo=UTC)
 CHUNKED = (*SSE, ("transfer-encoding", "chunked"))
@@ -57,6 +58,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 
 @needs(shutil.which("curl"), "curl")
 @pytest.mark.parametrize("options", [[], ["--http2-prior-knowledge"]])
+@thrice
 def test_what_curl_logs_is_what_was_sent(options: list[str], tmp_path: Path) -> None:
     file = tmp_path / "log"
     with Replay(trace("edge", PIECES, headers=CHUNKED, method="GET", body=b"")) as server:
@@ -76,6 +78,7 @@ def test_what_curl_logs_is_what_was_sent(options: list[str], tmp_path: Path) -> 
     assert (found.status, found.url, found.end) == (200, server.url, "complete")
     assert b"".join(data for _, _, data in found.pieces) == b"".join(data for _, data in PIECES)
     times = {number: t / 1e6 for t, number, _ in found.pieces}
+    assert len(times) == 2, "curl read both at once"
     early, late = sorted(times.values())
     # The replay is never early, though curl may stamp the request after it was taken; a busy machine is late.
     assert 5 <= early < late

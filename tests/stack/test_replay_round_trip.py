@@ -20,7 +20,7 @@ from sse_tap.replay.client import Outgoing, exchange
 from sse_tap.replay.schedule import how_it_ended
 from sse_tap.trace.records import Trace
 from tests.build import DONE, comment, content, trace
-from tests.replay.talk import CHUNKED
+from tests.replay.talk import CHUNKED, thrice
 
 RANDOM = random.Random(7)
 
@@ -54,6 +54,7 @@ def gap_errors(old: Trace, new: Trace) -> list[float]:
     return sorted(abs(a - b) / 1e6 for a, b in zip(*gaps, strict=True))
 
 
+@thrice
 def test_the_record_of_a_replay_is_the_record(taps: Callable[[Mapping[str, str]], Taps]) -> None:
     old = conversation()
     with Replay(old) as server:

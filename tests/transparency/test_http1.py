@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.replay.talk import thrice
 from tests.transparency.exchanges import EVENTS, HTTP1, NO_HTTP
 from tests.transparency.peers import Exchange, Origin, Outcome, connect, run
 from tests.transparency.taps import Taps
@@ -44,6 +45,7 @@ def exchange_named(name: str) -> Exchange:
     return next(exchange for exchange in HTTP1 if exchange.name.startswith(name))
 
 
+@thrice
 def test_reads_and_the_pauses_between_them_are_kept(origin: Origin, taps: Taps) -> None:
     outcome = run(exchange_named("live"), origin, lambda: connect(taps.address("plain")))
     pauses = outcome.client.pauses

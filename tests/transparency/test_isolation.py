@@ -17,6 +17,7 @@ import pytest
 
 from sse_tap.recording.desk import Seams
 from sse_tap.recording.writer import TraceWriter
+from tests.replay.talk import thrice
 from tests.transparency.exchanges import EVENTS, HTTP1
 from tests.transparency.faulty import Faulty
 from tests.transparency.frames import HTTP2
@@ -90,12 +91,14 @@ def check(exchange: Exchange, origin: Origin, tap: Faulty, undisturbed: dict[str
     expected = undisturbed[exchange.name]
     assert outcome.failures == ()
     assert outcome == expected
-    pauses = outcome.client.pauses, expected.client.pauses
     if exchange is LIVE:
-        assert statistics.median(pauses[0]) == pytest.approx(statistics.median(pauses[1]), abs=25)
+        assert outcome.client.pauses, "all came in one read"
+        as_the_origin_makes_them = pytest.approx(30, abs=25)
+        assert statistics.median(outcome.client.pauses) == as_the_origin_makes_them
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@thrice
 def test_with_any_step_broken_the_stream_is_as_if_nothing_were(
     fault: str, tmp_path: Path, conf: Path, origin: Origin, undisturbed: dict[str, Outcome]
 ) -> None:
@@ -148,6 +151,7 @@ def test_a_full_disk(
     assert " 0 lost" not in tap.summary
 
 
+@thrice
 def test_a_folder_removed_in_mid_stream(
     tmp_path: Path, conf: Path, origin: Origin, undisturbed: dict[str, Outcome]
 ) -> None:
@@ -162,6 +166,7 @@ def test_a_folder_removed_in_mid_stream(
     assert trace.chunks.body == b"".join(EVENTS)
 
 
+@thrice
 def test_a_disk_that_blocks(
     tmp_path: Path, conf: Path, origin: Origin, undisturbed: dict[str, Outcome]
 ) -> None:
@@ -182,6 +187,7 @@ def test_a_disk_that_blocks(
     assert tap.suffered == []
 
 
+@thrice
 def test_a_queue_past_its_bound(
     tmp_path: Path, conf: Path, origin: Origin, undisturbed: dict[str, Outcome]
 ) -> None:
