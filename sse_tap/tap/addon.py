@@ -360,7 +360,8 @@ class SSETap:
         outage = (self._name(client), _address(server), how)
         if outage not in self._outages:
             self._outages.add(outage)
-            logger.error(f"sse-tap: {outage[0]}: upstream {outage[1]} {text}")
+            # No error: one that is logged while mitmproxy starts ends the program, and this may pass.
+            logger.warning(f"sse-tap: {outage[0]}: upstream {outage[1]} {text}")
 
     def _working(self, client: connection.Client, server: connection.Server, how: str) -> None:
         outage = (self._name(client), _address(server), how)
