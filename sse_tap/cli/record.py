@@ -12,6 +12,7 @@ import click
 from sse_tap.cli.options import examples
 from sse_tap.cli.output import plain_terminal
 from sse_tap.tap.spec import TapSpec, check_taps, parse_tap
+from sse_tap.util.outlet import Outlet
 from sse_tap.util.text import ascii_only, visible
 
 
@@ -84,19 +85,23 @@ def _record(
 ) -> None:
     from sse_tap.tap.runner import Job, StartFailed, run
 
+    out, err = Outlet(sys.stdout), Outlet(sys.stderr)
     job = Job(
         taps=specs,
         directory=output,
         settings=settings,
         keep_host=keep_host,
         check_upstreams=not no_check,
-        ready=lambda where: _ready(specs, where, output),
-        say=_say,
+        ready=lambda where: _ready(out, specs, where, output),
+        say=lambda text, level: _say(err, text, level),
     )
     try:
         run(job)
     except StartFailed as error:
         raise click.ClickException(str(error)) from error
+    finally:
+        out.close()
+        err.close()
 
 
 def _watch(
@@ -127,17 +132,17 @@ def _with_insecure(specs: list[TapSpec], names: tuple[str, ...], *, warn: bool) 
     return [replace(spec, insecure=spec.name in names) for spec in specs]
 
 
-def _ready(specs: list[TapSpec], where: dict[str, str], output: Path) -> None:
+def _ready(out: Outlet, specs: list[TapSpec], where: dict[str, str], output: Path) -> None:
     width = max(len(spec.name) for spec in specs)
     for spec in specs:
         scheme = spec.url.partition("://")[0]
-        click.echo(_spelled(f"{spec.name:{width}}  {scheme}://{where[spec.name]} → {spec.url}"))
-    click.echo(_spelled(f"recording to {output} (Ctrl-C stops)"))
+        out.say(_spelled(f"{spec.name:{width}}  {scheme}://{where[spec.name]} → {spec.url}"))
+    out.say(_spelled(f"recording to {output} (Ctrl-C stops)"))
 
 
-def _say(text: str, level: int) -> None:
+def _say(err: Outlet, text: str, level: int) -> None:
     word = "error: " if level >= logging.ERROR else "warning: " if level >= logging.WARNING else ""
-    click.echo(_spelled(f"{word}{text}"), err=True)
+    err.say(_spelled(f"{word}{text}"))
 
 
 def _spelled(text: str) -> str:

@@ -30,7 +30,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # 3.4
 # Limits of what one connection can make the observer keep; beyond them it gives up.
 MAX_BLOCK = 1 << 18  # bytes of one compressed field block, CONTINUATION included, or of one control frame
 MAX_FIELDS = 1 << 18  # bytes of one decoded field section, counted as in RFC 7541, 4.1
-MAX_TABLE = 1 << 20  # bytes of one HPACK dynamic table
+MAX_TABLE = 1 << 20  # bytes of one HPACK dynamic table, and of the fields that are kept as text
 
 _HEADER = Struct(">HBBBL")  # 4.1: length (24 bits), type, flags, stream; hyperframe unpacks it likewise
 _HEADER_SIZE = 9
@@ -73,6 +73,25 @@ class DataEnd:
     stream: int
 
 
+class _Texts:
+    """Fields as text, each made once: one byte of HPACK may refer to a field of 4 KiB, again and again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes], tuple[str, str]] = {}
+        self._size = 0
+
+    def of(self, name: bytes, value: bytes) -> tuple[str, str]:
+        """Name and value; the same object for the same field."""
+        found = self._known.get((name, value))
+        if found is None:
+            self._size += len(name) + len(value)
+            if self._size > MAX_TABLE:
+                self._known.clear()
+                self._size = len(name) + len(value)
+            found = self._known[name, value] = header_text(name), header_text(value)
+        return found
+
+
 type Event = Fields | DataEnd | RstStreamFrame | GoAwayFrame | SettingsFrame | WindowUpdateFrame
 
 
@@ -101,6 +120,7 @@ class Direction:
         self._ends = False  # and whether it has END_STREAM
         self._opening: HeadersFrame | PushPromiseFrame | None = None  # whose field block is not complete
         self._block = bytearray()
+        self._texts = _Texts()
         self._decoder = Decoder(MAX_FIELDS)
         # The peers hold each other to SETTINGS_HEADER_TABLE_SIZE. What the encoder really does it says
         # in-band (RFC 7541, 6.3), so any size within reason is believed.
@@ -240,7 +260,7 @@ class Direction:
             raise LostPlace(f"a field block is longer than {MAX_BLOCK} bytes")
         if not complete:
             return
-        fields = [(header_text(name), header_text(value)) for name, value in self._decoded()]
+        fields = [self._texts.of(name, value) for name, value in self._decoded()]
         opening, self._opening = self._opening, None
         if isinstance(opening, HeadersFrame):
             pseudo = {name: value for name, value in fields if name.startswith(":")}

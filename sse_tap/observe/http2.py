@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import NamedTuple
 
 from hpack import HPACKError
@@ -37,6 +38,7 @@ from sse_tap.trace.records import header_value
 
 HTTP_VERSION = "HTTP/2.0"
 MAX_STREAMS = 10_000  # exchanges open at once; beyond that the observer gives up
+MAX_HEADS = 16 << 20  # bytes of the request heads of the exchanges open at once, likewise
 
 _ERROR_NAMES = (  # section 7, by code
     "NO_ERROR",
@@ -70,12 +72,13 @@ class _Windows:
 
     def __init__(self) -> None:
         self._initial = self._connection = 65_535
+        # By how much a window differs from the initial one: SETTINGS change all at once (6.9.2).
         self._streams: dict[int, int] = {}
         self._spent: set[int] = set()  # streams that could send no more when they were last heard of
 
     def opened(self, stream: int) -> None:
         """A stream begins."""
-        self._streams[stream] = self._initial
+        self._streams[stream] = 0
 
     def ended(self, stream: int) -> None:
         """A stream is over."""
@@ -84,8 +87,6 @@ class _Windows:
 
     def resized(self, initial: int) -> None:
         """SETTINGS_INITIAL_WINDOW_SIZE changes every stream's window (6.9.2)."""
-        for stream in self._streams:
-            self._streams[stream] += initial - self._initial
         self._initial = initial
 
     def widened(self, stream: int, by: int) -> None:
@@ -101,10 +102,11 @@ class _Windows:
         if stream not in self._streams:
             return 0
         self._streams[stream] -= size
-        spent = self._streams[stream] <= 0 or self._connection <= 0
+        difference = self._streams[stream]
+        spent = self._initial + difference <= 0 or self._connection <= 0
         waited = stream in self._spent
         (self._spent.add if spent else self._spent.discard)(stream)
-        return max(size, self._initial - self._streams[stream]) if spent or waited else 0
+        return max(size, -difference) if spent or waited else 0
 
 
 class _Read(NamedTuple):
@@ -117,10 +119,14 @@ class _Read(NamedTuple):
 
 @dataclass(slots=True)
 class _Exchange:
-    """How far an exchange has come: the whole request is here; the final response has begun."""
+    """How far an exchange has come: the whole request is here; the final response has begun.
+
+    `size`: bytes of its request's head.
+    """
 
     asked: bool = False
     answered: bool = False
+    size: int = 0
 
 
 class Http2Observer:
@@ -141,6 +147,7 @@ class Http2Observer:
         self._client = Direction(PREFACE)
         self._server = Direction()
         self._open: dict[int, _Exchange] = {}
+        self._heads = 0  # bytes of the request heads of those that are open
         self._windows = _Windows()
         self._latest = 0  # the highest stream the client has opened
         self._served = STREAM_MASK  # the highest stream the server will serve (6.8)
@@ -218,8 +225,10 @@ class Http2Observer:
         self._client, self._server = Direction(), Direction()  # let go of what they kept
 
     def _end(self, t: int, stream: int, reason: str, *remarks: Remark) -> _Keyed:
-        if self._open.pop(stream, None) is None:
+        exchange = self._open.pop(stream, None)
+        if exchange is None:
             return
+        self._heads -= exchange.size
         self._windows.ended(stream)
         for remark in remarks:
             yield stream, remark
@@ -257,7 +266,13 @@ class Http2Observer:
             return
         if len(self._open) >= MAX_STREAMS:
             raise LostPlace(f"more than {MAX_STREAMS} exchanges are open at once")
-        self._open[fields.stream] = _Exchange()
+        size = sum(len(name) + len(value) for name, value in fields.headers)
+        self._heads += size
+        if self._heads > MAX_HEADS:
+            raise LostPlace(
+                f"the requests that are open at once have more than {MAX_HEADS >> 20} MiB of heads"
+            )
+        self._open[fields.stream] = _Exchange(size=size)
         self._windows.opened(fields.stream)
         yield fields.stream, self._request_head(at.t, fields)
         if fields.ends:
@@ -369,7 +384,9 @@ class Http2Observer:
         """Streams the server has not begun to serve will get no answer (6.8)."""
         self._goaway = _goaway_text("server", frame)
         self._served = min(self._served, frame.last_stream_id & STREAM_MASK)
-        for stream in [stream for stream in self._open if stream > self._served]:
+        # Streams are opened in their order (5.1.1): only those that are not served are looked at.
+        unserved = list(takewhile(lambda stream: stream > self._served, reversed(self._open)))
+        for stream in reversed(unserved):
             yield from self._response_body(at, stream)
             yield from self._unserved(at.t, stream)
 

@@ -36,6 +36,7 @@ from sse_tap.recording.verdict_lines import Line, VerdictLines
 from sse_tap.tap.hostheader import HostRewriter, authority, names_a_host, same_host
 from sse_tap.tap.httpfacts import FlowRecord
 from sse_tap.tap.layer import WireClientTLS, WireLayer, WireReverse, WireServerTLS
+from sse_tap.tap.printing import never_wait_for_output, say_no_more
 from sse_tap.tap.reads import Reads
 from sse_tap.tap.refusal import refusing
 from sse_tap.tap.settings import check, declare, parse_filter, parse_names, parse_pattern, parse_types
@@ -90,6 +91,7 @@ class SSETap:
 
     def load(self, loader: Loader) -> None:
         declare(loader)
+        never_wait_for_output(ctx.master)
 
     def configure(self, updated: set[str]) -> None:
         with refusing():
@@ -168,6 +170,8 @@ class SSETap:
         self._finish_verdicts()
         for line in self._summaries():
             logger.log(_ALERT, line)
+        if ctx.master.should_exit.is_set():
+            say_no_more()
 
     # verdict lines, and the flows they are about
 
@@ -356,7 +360,8 @@ class SSETap:
         outage = (self._name(client), _address(server), how)
         if outage not in self._outages:
             self._outages.add(outage)
-            logger.error(f"sse-tap: {outage[0]}: upstream {outage[1]} {text}")
+            # No error: one that is logged while mitmproxy starts ends the program, and this may pass.
+            logger.warning(f"sse-tap: {outage[0]}: upstream {outage[1]} {text}")
 
     def _working(self, client: connection.Client, server: connection.Server, how: str) -> None:
         outage = (self._name(client), _address(server), how)

@@ -26,8 +26,8 @@ from sse_tap.recording.recorder import Connection as Record
 from sse_tap.tap.hostheader import HostRewriter
 from sse_tap.tap.sockets import Sockets, gave_up
 
-_LOOK = 0.02  # seconds between two looks at a side that has closed its half
-_SOON = 0.002  # seconds after which one is due when bytes were sent there: a RST would be the answer
+_SOON = 0.002  # seconds after bytes were sent to a half-closed side: a RST would be the answer
+_FIRST, _LAST = 0.02, 5.0  # seconds between two looks at such a side where the kernel does not tell
 
 type Commands = layer.CommandGenerator[None]
 
@@ -123,13 +123,15 @@ class WireLayer(layer.Layer):
         self._last = time.monotonic_ns()  # when bytes passed
         self._relaying = False
         self._half_closed = False
+        self._looking = False  # a look at the side that closed its half is due soon
         self._finished = False
 
     def handle_event(self, event: events.Event) -> Commands:
         # Bytes go by the shortest way: nothing here waits, so the base class's pausing is not needed.
         if self._relaying and isinstance(event, events.DataReceived):
             yield from self._relay(event)
-            if self._half_closed:
+            if self._half_closed and not self._looking:
+                self._looking = True
                 yield commands.RequestWakeup(_SOON)
         else:
             yield from super().handle_event(event)
@@ -140,9 +142,7 @@ class WireLayer(layer.Layer):
         elif isinstance(event, events.ConnectionClosed):
             yield from self._closed(event.connection)
         elif isinstance(event, events.Wakeup):
-            yield from self._look_after_closed()
-            if event.command.delay == _LOOK and not self._finished:
-                yield commands.RequestWakeup(_LOOK)
+            yield from self._look_after_closed(event.command.delay)
         elif isinstance(event, events.DataReceived) and self._relaying:
             yield from self._relay(event)  # it came while the upstream connection was being opened
 
@@ -203,13 +203,17 @@ class WireLayer(layer.Layer):
         self._copy_close_notify()
         yield commands.CloseTcpConnection(other, half_close=True)
         self._half_closed = True
-        yield commands.RequestWakeup(_LOOK)
+        if not self._sockets.tell_if_lost(self._other_of(other)):
+            yield commands.RequestWakeup(_FIRST)
 
-    def _look_after_closed(self) -> Commands:
+    def _look_after_closed(self, delay: float) -> Commands:
         """Look whether a side that has closed its half is gone altogether by now.
 
         For that mitmproxy has no event; without the tap the other side would know with its next byte.
+        `delay`: what was waited for this look. Where the kernel does not tell, looks get rarer.
         """
+        if delay == _SOON:
+            self._looking = False
         if self._finished:
             return
         sides: tuple[tuple[Side, Connection], ...] = (("client", self._client), ("server", self._server))
@@ -217,6 +221,8 @@ class WireLayer(layer.Layer):
             if not connection.state & ConnectionState.CAN_READ and self._is_lost(connection):
                 yield from self._broken(time.monotonic_ns(), side, "reset")
                 return
+        if delay >= _FIRST:
+            yield commands.RequestWakeup(min(2 * delay, _LAST))
 
     def _is_lost(self, connection: Connection) -> bool:
         return self._sockets.is_gone(connection) or self._sockets.has_failed(connection)
@@ -226,12 +232,17 @@ class WireLayer(layer.Layer):
         return not (self._client.state & can_read or self._server.state & can_read)
 
     def _broken(self, t: int, side: Side, how: How) -> Commands:
-        """One side was reset, or given up by mitmproxy: the other side is told in the same way."""
+        """One side was reset, or given up by mitmproxy: the other side is told in the same way.
+
+        What is left of the first is closed, too: mitmproxy would keep it, as one that may be sent to.
+        """
         self._record.closed(t, side, how)
         other = self._other(side)
         self._sockets.reset_on_close(other)
         self._finished = True
-        yield commands.CloseConnection(other)
+        for connection in (other, self._other_of(other)):
+            if connection.state is not ConnectionState.CLOSED:
+                yield commands.CloseConnection(connection)
         self._record.closed(time.monotonic_ns(), "server" if side == "client" else "client", "eof")
 
     def _over(self, t: int, side: Side, how: How) -> Commands:
@@ -245,6 +256,9 @@ class WireLayer(layer.Layer):
 
     def _other(self, side: Side) -> Connection:
         return self._server if side == "client" else self._client
+
+    def _other_of(self, connection: Connection) -> Connection:
+        return self._client if connection is self._server else self._server
 
     def _copy_close_notify(self) -> None:
         """Close TLS properly towards a side where the other side closed properly (or has no TLS)."""

@@ -55,7 +55,15 @@ def run(job: Job) -> None:
     """
     if job.check_upstreams:
         check_upstreams(job.taps)
-    _run_to_end(_run(replace(job, taps=with_ports(job.taps))))
+    logging.getLogger().setLevel(logging.DEBUG)
+    for noisy in ("tornado", "asyncio", "hpack", "h2", "quic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    log = _Log(job.say)
+    logging.getLogger().addHandler(log)
+    try:
+        _run_to_end(_run(replace(job, taps=with_ports(job.taps)), log))
+    finally:
+        logging.getLogger().removeHandler(log)
 
 
 def _run_to_end(work: Coroutine[None, None, None]) -> None:
@@ -104,19 +112,14 @@ def check_upstreams(taps: Sequence[TapSpec]) -> None:
             ) from error
 
 
-async def _run(job: Job) -> None:
-    logging.getLogger().setLevel(logging.DEBUG)
-    for noisy in ("tornado", "asyncio", "hpack", "h2", "quic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    log = _Log(job.say)
-    logging.getLogger().addHandler(log)
+async def _run(job: Job, log: _Log) -> None:
+    runner = _master(job, log)
+    _stop_on_signals(runner)
     try:
-        runner = _master(job, log)
-        _stop_on_signals(runner)
         await runner.run()
-        listen_no_more(runner.addons.get("proxyserver").servers)
     finally:
-        logging.getLogger().removeHandler(log)
+        log.ending = True
+    listen_no_more(runner.addons.get("proxyserver").servers)
 
 
 def listen_no_more(servers: Iterable[object]) -> None:
@@ -203,11 +206,13 @@ class _Log(logging.Handler):
         self._say = say
         self._seen: set[str] = set()
         self.starting = True
+        self.ending = False
         self.errors: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         ours = record.name == "sse_tap"
-        if not ours and record.levelno < logging.WARNING:
+        # At the end connections are cut off in mid-work: what mitmproxy and asyncio say of that is no news.
+        if not ours and (self.ending or record.levelno < logging.WARNING):
             return
         message = record.getMessage()
         # Ours are about single connections, which may come as soon as a port listens: no failed start.

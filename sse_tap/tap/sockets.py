@@ -18,8 +18,11 @@ from typing import Any
 from mitmproxy import ctx
 from mitmproxy.connection import Client, Connection
 from mitmproxy.http import HTTPFlow
+from mitmproxy.proxy import commands, events
+from mitmproxy.utils import asyncio_utils
 
 from sse_tap.observe import How
+from sse_tap.tap.hangups import HangUps
 
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes in the send queue that were not sent yet
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST (socket(7))
@@ -82,9 +85,25 @@ class Sockets:
         except Exception:  # noqa: BLE001 - as above
             return "reset"
 
-    def has_failed(self, connection: Connection) -> bool:
-        """Whether the kernel knows of an error (a RST came) that nobody has run into yet."""
+    def tell_if_lost(self, connection: Connection) -> bool:
+        """Give the layers a Wakeup when this connection fails; False where that cannot be done."""
         try:
+            HangUps.of_running_loop().watch(self._socket(connection).fileno(), self._wake_layers)
+        except Exception:  # noqa: BLE001 - as above
+            return False
+        return True
+
+    def _wake_layers(self) -> None:
+        with contextlib.suppress(Exception):
+            event = events.Wakeup(commands.RequestWakeup(0))
+            asyncio_utils.create_task(self._handler.server_event(event), name="hang-up", keep_ref=True)
+
+    def has_failed(self, connection: Connection) -> bool:
+        """Whether an error (a RST came) is known to the kernel, or to asyncio, and to nobody else yet."""
+        try:
+            writer = self._handler.transports[connection].writer
+            if writer.is_closing():
+                return True
             return bool(self._socket(connection).getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
         except Exception:  # noqa: BLE001 - as above
             return False

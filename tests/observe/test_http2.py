@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import pytest
 from h2.config import H2Configuration
@@ -55,6 +57,8 @@ from sse_tap.observe.http2 import Http2Observer
 GET = [(":method", "GET"), (":scheme", "https"), (":authority", "chat.test"), (":path", "/stream?n=1")]
 POST = [(":method", "POST"), *GET[1:]]
 SSE = [(":status", "200"), ("content-type", "text/event-stream")]
+
+STREAMS_OPEN = 3000
 
 Said = list[tuple[str, bytes]]
 Facts = list[tuple[int, Fact]]
@@ -1206,3 +1210,77 @@ def test_exchanges_that_are_over_leave_nothing_behind() -> None:
     memory, _, facts = kept(observer, "client", rapid_reset())
     assert end_of(facts, 6001).reason == "client-aborted"
     assert memory < 200_000
+
+
+@pytest.mark.parametrize(
+    ("side", "frame"),
+    [
+        ("client", SettingsFrame(0, {SettingsFrame.INITIAL_WINDOW_SIZE: 70_000})),
+        ("server", GoAwayFrame(0, last_stream_id=STREAMS_OPEN * 2)),
+        ("client", GoAwayFrame(0, last_stream_id=0)),
+    ],
+)
+def test_frames_about_the_connection_cost_the_same_however_many_streams_are_open(
+    side: str, frame: Frame
+) -> None:
+    def seconds(streams: int) -> float:
+        script = Script()
+        for number in range(streams):
+            script.ask(2 * number + 1)
+        observer = Http2Observer(scheme="https")
+        observe(script.said, observer)
+        feed = observer.client_data if side == "client" else partial(observer.server_data, read=1)
+        flood = raw(*[frame] * 300)
+        began = time.thread_time()
+        feed(9, data=flood)
+        return time.thread_time() - began
+
+    assert seconds(STREAMS_OPEN) < 10 * max(seconds(1), 0.002)
+
+
+def test_windows_are_those_of_the_settings_that_came_between() -> None:
+    windows = http2._Windows()
+    windows.opened(1)
+    assert windows.sent(1, 60_000) == 0
+    windows.resized(60_000)
+    assert windows.sent(1, 1) == 60_001
+    windows.widened(1, 10)
+    windows.resized(70_000)
+    assert windows.sent(1, 1) == 59_992  # the last word of a window that had been closed
+    assert windows.sent(1, 1) == 0
+
+
+def test_references_to_a_long_field_take_no_more_memory_than_they_say() -> None:
+    encoder = Encoder()
+    first = encoder.encode(GET) + encoder.encode([("x", "v" * 3000)])
+    again = encoder.encode(GET) + b"\xbe" * 60
+    observer = Http2Observer(scheme="https")
+    observer.client_data(1, PREFACE + raw(HeadersFrame(1, first, flags=["END_HEADERS"])))
+    tracemalloc.start()
+    facts = [
+        observer.client_data(2, raw(HeadersFrame(2 * n + 3, again, flags=["END_HEADERS"]))) for n in range(80)
+    ]
+    memory = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kinds(facts[-1], 161) == ["RequestHead"]
+    assert memory < 500_000
+
+
+def test_request_heads_that_are_too_much_together_stop_the_observer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "MAX_HEADS", 100_000)
+    script = Script()
+    for stream in range(1, 99, 2):
+        script.say("client", script.headers("client", stream, [*GET, ("x", "v" * 3000)]))
+    facts = observe(script.said)
+    (stop,) = pick(facts, 0, Remark)
+    assert "MiB of heads" in stop.text
+    assert end_of(facts, 1).reason == "protocol-error"
+
+
+def test_request_heads_of_exchanges_that_are_over_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "MAX_HEADS", 100_000)
+    script = Script()
+    for stream in range(1, 199, 2):
+        script.say("client", script.headers("client", stream, [*GET, ("x", "v" * 3000)]))
+        script.say("client", RstStreamFrame(stream, 8))
+    assert kinds(observe(script.said), 0) == []

@@ -82,9 +82,17 @@ def test_a_reset_that_nobody_has_run_into_is_known() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         ours = socket.create_connection(server.getsockname())
         theirs, _ = server.accept()
-        found = sockets(writer=SimpleNamespace(get_extra_info=lambda name: ours))
+        found = sockets(writer=SimpleNamespace(get_extra_info=lambda name: ours, is_closing=lambda: False))
         assert not found.has_failed(CLIENT)
         sockets(writer=SimpleNamespace(get_extra_info=lambda name: theirs)).reset_on_close(CLIENT)
         theirs.close()
         assert found.has_failed(CLIENT)
         ours.close()
+
+
+def test_what_asyncio_has_given_up_has_failed() -> None:
+    assert sockets(writer=SimpleNamespace(is_closing=lambda: True)).has_failed(CLIENT)
+
+
+def test_without_a_transport_nobody_can_be_told_of_a_loss() -> None:
+    assert not sockets().tell_if_lost(CLIENT)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from sse_tap.util.ports import free_port
 from tests.transparency.exchanges import CHUNKED, EVENTS, HTTP1, chunk, get
 from tests.transparency.frames import SSE, Voice, answer, ask, asked, begin, data
 from tests.transparency.peers import Exchange, Origin, Wire, connect, run
-from tests.transparency.taps import Taps, wait_for
+from tests.transparency.taps import Mitmdump, Taps, wait_for
 
 
 def named(name: str) -> Exchange:
@@ -186,7 +188,7 @@ def test_with_a_dead_upstream_clients_are_closed_at_once_and_it_is_said_once(tap
         wire = connect(taps.address("dead"))
         assert wire.to_end() in ("eof", "reset")
     assert time.monotonic() - started < 2
-    assert wait_for(lambda: "error: dead: upstream" in taps.log)
+    assert wait_for(lambda: "warning: dead: upstream" in taps.log)
     assert taps.log.count("cannot be reached") == 1
 
 
@@ -204,3 +206,33 @@ def test_an_outage_is_told_again_after_the_upstream_was_back(tmp_path: Path) -> 
         assert wait_for(lambda: taps.log.count("cannot be reached") >= 3)
         assert taps.log.count("cannot be reached") == 3
         assert taps.log.count("can be reached again") == 2
+
+
+@contextmanager
+def _knocking(port: int) -> Iterator[None]:
+    """Clients that ask from before the tap listens, one after the other."""
+    over = threading.Event()
+
+    def knock() -> None:
+        while not over.is_set():
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as client:
+                client.sendall(get("knock"))
+                client.recv(100)
+
+    threads = [threading.Thread(target=knock, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    yield
+    over.set()
+    for thread in threads:
+        thread.join(5)
+
+
+def test_clients_that_knock_at_a_tap_without_its_upstream_do_not_end_its_start(tmp_path: Path) -> None:
+    for number in range(4):
+        port = free_port()
+        mode = f"reverse:http://127.0.0.1:{free_port()}@127.0.0.1:{port}"
+        with _knocking(port), Mitmdump(tmp_path / str(number), [mode], "-s", "sse_tap") as tap:
+            assert wait_for(lambda: "cannot be reached" in tap.log)
+            time.sleep(0.3)
+            assert tap.stop() == 0
