@@ -76,6 +76,7 @@ class SSETap:
         self._seams = seams
         self._recorder: Recorder | None = None
         self._taps: dict[tuple[str, str], Tap] = {}
+        self._reached: set[str] = set()  # names of the taps that a client has connected to
         self._outages: set[tuple[str, str, str]] = set()  # tap, upstream, what it cannot be
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heart: asyncio.TimerHandle | None = None
@@ -216,6 +217,7 @@ class SSETap:
         mitmproxy listens a moment before it says `running`; what comes in that moment is recorded too.
         """
         self.running()
+        self._reached.add(self._name(client))
         if self._recorder is None or not self._can_wire(client.proxy_mode):
             return
         handler = cast(Any, ctx.master.addons.get("proxyserver")).connections.get(client.id)
@@ -426,9 +428,13 @@ class SSETap:
         names = dict.fromkeys(name for name, _ in self._taps)
         lines = [summary(*(tap for (of, _), tap in self._taps.items() if of == name)) for name in names]
         missing = [spec.name for spec in self._specs.values() if spec.name not in names]
-        return lines + [
-            f"sse-tap: no connection came to {name}: is anything pointed at it?" for name in missing
-        ]
+        return lines + [f"sse-tap: {self._why_nothing(name)}" for name in missing]
+
+    def _why_nothing(self, name: str) -> str:
+        """Why a tap has nothing to show."""
+        if name in self._reached:
+            return f"{name}: connections came, and none of them got through to its upstream"
+        return f"no connection came to {name}: is anything pointed at it?"
 
 
 def traceparent() -> str:

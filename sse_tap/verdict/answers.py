@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sse_tap.blocks.timing import left_at, start_of
 from sse_tap.pairing.clocks import SAME_CLOCK, ClockShift
-from sse_tap.trace.asks import EVENT_STREAM, is_stream
+from sse_tap.trace.asks import EVENT_STREAM, asks_for_stream, is_stream
 from sse_tap.trace.records import Trace
 from sse_tap.util.text import duration, visible
 from sse_tap.verdict.ends import Way, ending_of
@@ -33,6 +33,18 @@ def own_answer(up: Trace, down: Trace, clock: ClockShift = SAME_CLOCK) -> Answer
     if up.response is None and not _surely_unanswered(up, down, clock):
         return None
     return Answer(_kind(down), _words(up, down, had=had))
+
+
+def unasked_answer(upstream: str, down: Trace) -> Answer | None:
+    """The answer to a request for a stream of which the upstream tap has no record: a login, a fallback, a
+    limit. None for server errors: an upstream that could not be reached leaves no record either."""
+    request, response = down.request, down.response
+    if request is None or response is None or response.status >= 500 or is_stream(down) or _to_nobody(down):
+        return None
+    if not asks_for_stream(request.headers, request.body):
+        return None
+    words = f"{upstream}→{down.tap} answered {answered(down)} by itself: {upstream} was never asked"
+    return Answer(_kind(down), words)
 
 
 def _to_nobody(down: Trace) -> bool:

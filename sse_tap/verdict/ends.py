@@ -19,6 +19,7 @@ from sse_tap.verdict.thresholds import (
     BETWEEN_WRITES,
     IDLE_OVER_GAPS,
     IDLE_SILENCE,
+    LONG_LIMIT,
     ROUND_LATE,
     SECOND,
 )
@@ -124,7 +125,7 @@ def _round_near(ns: int) -> tuple[int, ...]:
 
 
 def _late(limit: int) -> int:
-    return max(100 * MS, int(ROUND_LATE * limit))
+    return max(SECOND if limit >= LONG_LIMIT else 100 * MS, int(ROUND_LATE * limit))
 
 
 def before(trace: Trace, t: int) -> Before:

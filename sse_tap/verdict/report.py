@@ -6,19 +6,21 @@ The JSON's keys stand in `docs/formats.md`: they may be added, not renamed. Pure
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sse_tap.blocks.timing import DATA_KINDS, Kind, Seen, finish_of, first_ms, reads_of, silence_of, start_of
 from sse_tap.pairing.alignment import Relation
-from sse_tap.pairing.clocks import shares_clock
+from sse_tap.pairing.clocks import SAME_CLOCK, shares_clock
 from sse_tap.pairing.correlate import Progress, Stream, streams_of
 from sse_tap.pairing.likeness import Match, request_key
 from sse_tap.trace.records import MS, Trace
 from sse_tap.util.text import plural
+from sse_tap.verdict.answers import unasked_answer
 from sse_tap.verdict.breaks import Cut, with_it
 from sse_tap.verdict.causes import Cause, Clues, cause_of, clues_of
+from sse_tap.verdict.ends import gave_up
 from sse_tap.verdict.finding import Finding
 from sse_tap.verdict.findings import OF_A_READ_BODY, SUSPECTED, findings_of
 from sse_tap.verdict.holds import measure, measure_text
@@ -84,7 +86,38 @@ def report_on(seen: Sequence[Seen], *, min_hold: int = MIN_HOLD, progress: Progr
         found.append(report_stream(stream, min_hold=min_hold, attempts=attempts))
         if progress:
             progress(done, len(streams))
-    return Report(tuple(seen_together(found)), tuple(findings_of_many(streams)))
+    return Report(tuple(seen_together(_with_unasked(found))), tuple(findings_of_many(streams)))
+
+
+def _with_unasked(reports: Sequence[StreamReport]) -> list[StreamReport]:
+    """Each report, with a hop where one answered by itself and its upstream tap was never asked.
+
+    Which tap is upstream the other streams tell; one whose record has gaps tells nothing.
+    """
+    ups: dict[str, dict[str, Trace]] = defaultdict(dict)
+    for report in reports:
+        for judged in report.hops:
+            ups[judged.hop.downstream][judged.hop.upstream] = judged.hop.measured.up.trace
+    blind = {
+        trace.tap for report in reports for trace in report.stream.traces if trace.lost or gave_up(trace)
+    }
+    return [_asked_nobody(report, ups[report.stream.traces[-1].tap], blind) for report in reports]
+
+
+def _asked_nobody(report: StreamReport, ups: Mapping[str, Trace], blind: Set[str]) -> StreamReport:
+    if report.hops or len(ups) != 1 or blind & ups.keys():
+        return report
+    (up,) = ups.values()
+    down = report.stream.seen[0]
+    answer = unasked_answer(up.tap, down.trace)
+    if answer is None:
+        return report
+    empty = Seen(Trace(replace(up.header, id="")))
+    hop = decide(measure(empty, down, SAME_CLOCK))
+    told = replace(
+        hop, verdict=Verdict.ANSWERS, signature=answer.signature, proof=answer.evidence, answer=answer
+    )
+    return replace(report, hops=(with_shape(told, shape_of(told), empty.trace, down.trace),))
 
 
 type Attempts = Mapping[object, Sequence[Trace]]

@@ -149,13 +149,19 @@ def _waits_for(m: Measured, left: Sequence[int], behind: int) -> list[int]:
 
 
 def _at_once(m: Measured, waits: Sequence[int]) -> bool:
-    ordered = sorted(waits)
+    ordered, lag = sorted(waits), _lag(m)
     usual = max(percentile(ordered, 0.25), 0)
-    early = sum(wait < -AHEAD_EARLY - m.clock.error for wait in waits)
-    late = sum(wait > usual + AHEAD_LATE for wait in waits)
+    early = sum(wait < -AHEAD_EARLY - lag - m.clock.error for wait in waits)
+    late = sum(wait > usual + AHEAD_LATE + lag for wait in waits)
     if usual > AHEAD_LATE + m.clock.error or early + late > AHEAD_ODD * len(waits):
         return False
     return _spread(waits) <= _spread(m.holds) + AHEAD_EARLY
+
+
+def _lag(m: Measured) -> int:
+    """By how much (ns) the taps may have stamped a block late, as far as a look-ahead still shows."""
+    lags = [lag.ms for lag in (*m.up.trace.lags, *m.down.trace.lags)]
+    return min(int(max(lags, default=0) * MS), m.limit)
 
 
 def _spread(values: Sequence[int]) -> float:

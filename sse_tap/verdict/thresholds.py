@@ -114,9 +114,10 @@ GZIP_HEADER = 10
 # the stream had outlived before. The shortest idle limits in use are seconds: Bun's 10 s, HAProxy's examples.
 IDLE_SILENCE = SECOND
 IDLE_OVER_GAPS = 1.2
-# How much over its limit a timer strikes: Linux lengthens long sleeps by up to 0.5 %, gunicorn looks once a
-# second, Envoy tells the client up to a second after upstream.
+# How much over its limit a timer strikes: Linux lengthens long sleeps by up to 0.5 %. Of long limits a second
+# is let be: gunicorn looks once a second, Envoy tells the client up to a second after upstream.
 ROUND_LATE = 0.02
+LONG_LIMIT = 20 * SECOND
 # Some look only when they write (Go's WriteTimeout): the stream is cut so soon after something came, and what
 # came before that was no further back than this, or any round number would lie between.
 AT_A_WRITE, BETWEEN_WRITES = 20 * MS, 300 * MS

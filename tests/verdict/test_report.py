@@ -199,3 +199,31 @@ def test_a_limit_of_the_whole_may_strike_at_the_next_write(at: float, signature:
 def test_streams_that_reach_one_idle_limit_together_were_not() -> None:
     traces = [trace for number in range(3) for trace in cut(number, 1200 * number, 4700, 6700)]
     assert signatures(report(*traces)) == ["cut-idle"] * 3
+
+
+PAGE = {"status": 302, "headers": (("location", "/login"), ("content-type", "text/html")), "end_ms": 5}
+
+
+def test_an_answer_of_which_upstream_was_not_asked_is_the_hops_own() -> None:
+    """A login in front of the application; which tap is upstream a stream that lives tells."""
+    lives = both([(t + 0.4, data) for t, data in EVERY_100])
+    login = build.trace("edge", [(4, b"<h1>log in")], id="login", origin_ms=9000, response_ms=3, **PAGE)
+    asked = [stream for stream in report(*lives, login).streams if len(stream.stream.traces) == 1]
+    (hop,) = (judged.hop for judged in asked[0].hops)
+    assert (hop.upstream, hop.verdict, hop.signature) == ("origin", Verdict.ANSWERS, "other-type")
+    assert hop.proof == "origin→edge answered 302 text/html by itself: origin was never asked"
+    assert asked[0].flagged
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_an_upstream_that_is_down_leaves_no_record_either(status: int) -> None:
+    lives = both([(t + 0.4, data) for t, data in EVERY_100])
+    page = build.trace("edge", [], id="down", origin_ms=9000, response_ms=3, **PAGE | {"status": status})
+    assert not report(*lives, page).flagged
+
+
+def test_without_another_stream_nobody_knows_what_is_upstream() -> None:
+    page = build.trace("edge", [], id="login", response_ms=3, **PAGE)
+    found = report(page)
+    assert not found.flagged
+    assert [finding.kind for finding in found.streams[0].findings] == ["no-stream"]
