@@ -130,3 +130,76 @@ _READERS: Mapping[str, Callable[[Any], str]] = {
     "text": _string,
     "data": _chunk,
 }
+
+
+# --- what else a model says ----------------------------------------------------------------------------
+
+_MAYBE_REASON = re.compile(r'"(?:reasoning_content|reasoning|thinking|thought|delta|text|content)"\s*:')
+_REASONING_TYPE = re.compile(r"reason|think|thought", re.IGNORECASE)
+_MAYBE_ARGUMENTS = re.compile(r'"(?:arguments|partial_json|inputTextDelta|delta)"\s*:\s*"')
+_ARGUMENTS_TYPE = re.compile(r"tool|func|argument|args|input_json", re.IGNORECASE)
+
+
+def reasoning_of(data: str) -> str | None:
+    """The reasoning that `data` carries, never empty; None where it carries none. Never raises."""
+    return _said(data, _MAYBE_REASON, _reasoning)
+
+
+def arguments_of(data: str) -> str | None:
+    """The arguments of tool calls that `data` carries, never empty; None where it carries none."""
+    return _said(data, _MAYBE_ARGUMENTS, _arguments)
+
+
+def _said(data: str, maybe: re.Pattern[str], read: Callable[[Any], str]) -> str | None:
+    if len(data) > MAX_DATA or not maybe.search(data):
+        return None
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    value = value[0] if isinstance(value, list) and value else value
+    text = read(value) if isinstance(value, dict) else ""
+    return _SURROGATES.sub("\ufffd", text) or None
+
+
+def _deltas(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Where pieces stand: in OpenAI's choices, in a delta, or in the object itself."""
+    choices = value.get("choices")
+    if isinstance(choices, list):
+        found = [choice.get("delta") for choice in choices if isinstance(choice, dict)]
+    else:
+        found = [value.get("delta"), value]
+    return [delta for delta in found if isinstance(delta, dict)]
+
+
+def _typed(value: Mapping[str, Any], pattern: re.Pattern[str]) -> str:
+    """The text of an object whose type says what it is: OpenAI's responses, the AI SDK, applications."""
+    kind = value.get("type")
+    if not isinstance(kind, str) or not pattern.search(kind) or kind.endswith((".done", "-end", "_end")):
+        return ""
+    keys = ("delta", "inputTextDelta", "text", "content", "token")
+    return next((value[key] for key in keys if isinstance(value.get(key), str)), "")
+
+
+def _reasoning(value: Mapping[str, Any]) -> str:
+    """`reasoning_content` (DeepSeek), `reasoning` (OpenRouter), `thinking` (Anthropic), typed deltas."""
+    keys = ("reasoning_content", "reasoning", "thinking")
+    deltas = _deltas(value)
+    found = "".join(_string(delta.get(key)) or "" for delta in deltas for key in keys[:2] if delta.get(key))
+    return found or "".join(_string(delta.get(keys[2])) for delta in deltas) or _typed(value, _REASONING_TYPE)
+
+
+def _arguments(value: Mapping[str, Any]) -> str:
+    """`tool_calls[].function.arguments` (OpenAI), `partial_json` (Anthropic), typed deltas."""
+    calls = [call for delta in _deltas(value) for call in _list(delta.get("tool_calls"))]
+    found = "".join(_string(_dict(_dict(call).get("function")).get("arguments")) for call in calls)
+    partial = "".join(_string(delta.get("partial_json")) for delta in _deltas(value))
+    return found or partial or _typed(value, _ARGUMENTS_TYPE)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

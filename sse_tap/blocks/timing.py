@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
@@ -362,12 +362,15 @@ class Text:
     ends: array[int]
 
 
-def text_in(blocks: Blocks) -> Text:
-    """The model text of a stream, concatenated."""
+type Reader = Callable[[str], str | None]
+
+
+def text_in(blocks: Blocks, read: Reader = text_of) -> Text:
+    """The model text of a stream, concatenated; `read` takes a piece out of a block's data."""
     parts: list[str] = []
     where, ends, length = array("q"), array("q"), 0
     for i in range(len(blocks)):
-        piece = text_of(blocks.data(i)) if blocks.shapes[i] in (Kind.EVENT, Kind.LINE) else None
+        piece = read(blocks.data(i)) if blocks.shapes[i] in (Kind.EVENT, Kind.LINE) else None
         if piece:
             parts.append(piece)
             length += len(piece)
@@ -379,7 +382,7 @@ def text_in(blocks: Blocks) -> Text:
 class Seen:
     """A trace with its blocks and its text, found once and when first asked for."""
 
-    __slots__ = ("_blocks", "_body", "_spans", "_text", "trace")
+    __slots__ = ("_blocks", "_body", "_spans", "_text", "_texts", "trace")
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -387,6 +390,7 @@ class Seen:
         self._spans: Spans | None = None
         self._blocks: Blocks | None = None
         self._text: Text | None = None
+        self._texts: dict[Reader, Text] = {}
 
     @property
     def body(self) -> Body:
@@ -414,6 +418,12 @@ class Seen:
         if self._text is None:
             self._text = text_in(self.blocks)
         return self._text
+
+    def text_by(self, read: Reader) -> Text:
+        """What else the stream says, by a reader of one event's data: reasoning, arguments of tools."""
+        if read not in self._texts:
+            self._texts[read] = text_in(self.blocks, read)
+        return self._texts[read]
 
     def like(self, other: Seen) -> None:
         """Another tap saw the same bytes: take its word for where the blocks are."""

@@ -11,8 +11,9 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from sse_tap.blocks.content import arguments_of, reasoning_of
 from sse_tap.blocks.timing import Text
-from sse_tap.pairing.texts import Edit
+from sse_tap.pairing.texts import Edit, edits
 from sse_tap.util.text import glimpse, plural
 from sse_tap.verdict.changes import Change
 from sse_tap.verdict.ends import Way, ending_of
@@ -32,31 +33,52 @@ class _Piece:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Channel:
+    """One kind of text on both sides of an application: what was sent, what came, where they part."""
+
+    name: str
+    tap: str
+    sent: Text
+    came: Text
+    parted: Sequence[Edit]
+
+
 def text_changes(m: Measured) -> list[Change]:
-    """What the application did to the text, the gravest first."""
+    """What the application did to the text, the gravest first: to its content, then to reasoning and the
+    arguments of tool calls, where it passes these on at all."""
     if m.kind != "text":
         return []
-    sent, came = m.up.text, m.down.text
+    found = _changes(m, "text", m.up.text, m.down.text, m.parted)
+    for name, read in (("reasoning", reasoning_of), ("tool calls' arguments", arguments_of)):
+        sent = m.up.text_by(read)
+        came = m.down.text_by(read) if sent.text else sent
+        if came.text and sent.text:
+            found += _changes(m, name, sent, came, edits(sent.text, came.text))
+    return sorted(found, key=lambda change: change.verdict is None)
+
+
+def _changes(m: Measured, name: str, sent: Text, came: Text, parted: Sequence[Edit] | None) -> list[Change]:
     if not sent.text or not came.text or sent.text in came.text:
         return []
-    if m.parted is None:
+    if parted is None:
         size = max(len(sent.text), len(came.text))
-        return [Change(None, "not-aligned", f"the texts are too long to be aligned ({size:,} characters)")]
-    parted = list(_that_matter(m))
-    if _kept(sent.text, parted) < TEXT_KEPT:
-        words = "the application tells another text than its model: what became of each piece is not known"
+        return [Change(None, "not-aligned", f"the {name} is too long to be aligned ({size:,} characters)")]
+    matter = list(_that_matter(m, sent, parted))
+    if _kept(sent.text, matter) < TEXT_KEPT:
+        words = f"the application tells another {name} than its model: what became of each piece is not known"
         return [Change(None, "text-rewritten", words)]
-    found = [_garbled(m, parted), _doubled(m, parted), _lost(m, parted), _joined(m, parted)]
+    channel = _Channel(name, m.up.trace.tap, sent, came, matter)
+    found = [_garbled(channel), _doubled(channel), _lost(channel), _joined(channel)]
     return [change for change in found if change is not None]
 
 
-def _that_matter(m: Measured) -> Iterator[Edit]:
+def _that_matter(m: Measured, sent: Text, parted: Sequence[Edit]) -> Iterator[Edit]:
     """Where the texts part, without what had not come yet when the stream was broken off or left."""
-    whole = ending_of(m.down.trace).way == Way.WELL
-    model_ended = ending_of(m.up.trace).way == Way.WELL
-    for edit in m.parted or ():
-        at_the_end = edit.stop == len(m.up.text.text) and edit.lost
-        if not at_the_end or (whole and model_ended):
+    whole = ending_of(m.down.trace).way == Way.WELL and ending_of(m.up.trace).way == Way.WELL
+    for edit in parted:
+        at_the_end = edit.stop == len(sent.text) and edit.lost
+        if whole or not at_the_end:
             yield edit
 
 
@@ -64,33 +86,35 @@ def _kept(text: str, parted: Sequence[Edit]) -> float:
     return 1 - sum(edit.lost for edit in parted) / max(len(text), 1)
 
 
-def _garbled(m: Measured, parted: Sequence[Edit]) -> Change | None:
+def _garbled(on: _Channel) -> Change | None:
     """Characters that were whole in the model's text came as U+FFFD."""
-    more = m.down.text.text.count("\ufffd") - m.up.text.text.count("\ufffd")
-    first = next((e for e in parted if "\ufffd" in m.down.text.text[e.came_start : e.came_stop]), None)
+    more = on.came.text.count("\ufffd") - on.sent.text.count("\ufffd")
+    first = next((e for e in on.parted if "\ufffd" in on.came.text[e.came_start : e.came_stop]), None)
     if more <= 0 or first is None:
         return None
-    sent, came = _around(m, first)
-    whole = f"that were whole in {m.up.trace.tap}'s text"
+    sent, came = _around(on, first)
+    whole = f"that were whole in {on.tap}'s {on.name}"
     words = f"{plural(more, 'character')} came as U+FFFD {whole}: `{sent}` was sent, `{came}` came"
     return Change(Verdict.ALTERS, "garbled", words)
 
 
-def _around(m: Measured, edit: Edit) -> tuple[str, str]:
-    sent = m.up.text.text[max(edit.start - 12, 0) : edit.stop + 12]
-    came = m.down.text.text[max(edit.came_start - 12, 0) : edit.came_stop + 12]
+def _around(on: _Channel, edit: Edit) -> tuple[str, str]:
+    sent = on.sent.text[max(edit.start - 12, 0) : edit.stop + 12]
+    came = on.came.text[max(edit.came_start - 12, 0) : edit.came_stop + 12]
     return glimpse(sent, _WIDTH), glimpse(came, _WIDTH)
 
 
-def _doubled(m: Measured, parted: Sequence[Edit]) -> Change | None:
+def _doubled(on: _Channel) -> Change | None:
     """What was added says what stands beside it, and is whole pieces of the model's."""
-    pieces = set(_pieces(m.up.text))
-    came = m.down.text.text
-    twice = [e for e in parted if not e.lost and _stands_beside(came, e) and _is_pieces(came, e, pieces)]
+    pieces = set(_pieces(on.sent))
+    came = on.came.text
+    twice = [e for e in on.parted if not e.lost and _stands_beside(came, e) and _is_pieces(came, e, pieces)]
     if not twice:
         return None
     first = came[twice[0].came_start : twice[0].came_stop]
-    words = f"{plural(len(twice), 'piece')} of text came twice, the first of them `{glimpse(first, _WIDTH)}`"
+    words = (
+        f"{plural(len(twice), 'piece')} of {on.name} came twice, the first of them `{glimpse(first, _WIDTH)}`"
+    )
     return Change(Verdict.ALTERS, "doubled", words)
 
 
@@ -111,12 +135,12 @@ def _pieces(text: Text) -> list[str]:
     return [text.text[a:b] for a, b in zip([0, *text.ends], text.ends, strict=False)]
 
 
-def _lost(m: Measured, parted: Sequence[Edit]) -> Change | None:
+def _lost(on: _Channel) -> Change | None:
     """Whole pieces that never came, and nothing in their place."""
-    lost = [piece for e in parted if not e.added and (piece := _whole_pieces(m.up.text, e))]
+    lost = [piece for e in on.parted if not e.added and (piece := _whole_pieces(on.sent, e))]
     if not lost:
         return None
-    count, last = sum(piece.count for piece in lost), len(m.up.text.ends)
+    count, last = sum(piece.count for piece in lost), len(on.sent.ends)
     first = lost[0]
     where = "scattered"
     if len(lost) == 1 and first.index == 0:
@@ -124,7 +148,7 @@ def _lost(m: Measured, parted: Sequence[Edit]) -> Change | None:
     elif len(lost) == 1 and first.index + first.count == last:
         where = "last-lost"
     words = (
-        f"{count:,} of {plural(last, 'piece')} of {m.up.trace.tap}'s text never came out, the first of them "
+        f"{count:,} of {plural(last, 'piece')} of {on.tap}'s {on.name} never came out, the first of them "
         f"`{glimpse(first.text, _WIDTH)}`"
     )
     return Change(Verdict.DROPS, where, words)
@@ -160,13 +184,13 @@ def _turns(text: str, edit: Edit) -> Iterator[int]:
         yield start
 
 
-def _joined(m: Measured, parted: Sequence[Edit]) -> Change | None:
+def _joined(on: _Channel) -> Change | None:
     """The spaces between words never came: words stick together."""
-    text = m.up.text.text
-    gone = [edit for edit in parted if _is_inner_space(text, edit)]
+    text = on.sent.text
+    gone = [edit for edit in on.parted if _is_inner_space(text, edit)]
     if len(gone) < JOINED_LEAST or len(gone) < JOINED_SHARE * (len(text.split()) - 1):
         return None
-    sent, came = _around(m, gone[0])
+    sent, came = _around(on, gone[0])
     count = plural(len(gone), "space")
     words = f"{count} between words never came, so words stick together: `{sent}` became `{came}`"
     return Change(Verdict.ALTERS, "joined", words)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sse_tap.blocks.content import MAX_DATA, is_done, text_of
+from sse_tap.blocks.content import MAX_DATA, arguments_of, is_done, reasoning_of, text_of
 
 TEXTS: dict[str, Any] = {
     "openai chat": {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}]},
@@ -147,3 +147,60 @@ def test_no_shape_makes_it_raise(value: Any) -> None:
 def test_is_done(data: str, done: bool) -> None:
     assert is_done(data) is done
     assert is_done(data + " " * 100 + "x") is False
+
+
+# --- reasoning and tools ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"choices": [{"delta": {"reasoning_content": "so "}}]}, "so "),
+        ({"choices": [{"delta": {"reasoning": "so ", "content": ""}}]}, "so "),
+        ({"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "so "}}, "so "),
+        ({"type": "response.reasoning_summary_text.delta", "delta": "so "}, "so "),
+        ({"type": "reasoning-delta", "id": "1", "delta": "so "}, "so "),
+        ({"type": "thinking", "content": "so "}, "so "),
+        ({"type": "response.reasoning_summary_text.done", "text": "so it is"}, None),
+        ({"choices": [{"delta": {"content": "text"}}]}, None),
+        ({"type": "text_delta", "text": "text"}, None),
+        ([1, 2], None),
+    ],
+)
+def test_reasoning(data: object, said: str | None) -> None:
+    assert reasoning_of(json.dumps(data)) == said
+
+
+CALL = {"index": 0, "function": {"name": "look", "arguments": '{"q"'}}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"choices": [{"delta": {"tool_calls": [CALL]}}]}, '{"q"'),
+        ({"choices": [{"delta": {"tool_calls": [{"function": {"name": "look"}}]}}]}, None),
+        (
+            {"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": '{"q"'}},
+            '{"q"',
+        ),
+        ({"type": "response.function_call_arguments.delta", "delta": '{"q"'}, '{"q"'),
+        ({"type": "tool-input-delta", "inputTextDelta": '{"q"'}, '{"q"'),
+        ({"choices": [{"delta": {"content": "text"}}]}, None),
+        ({"choices": [{"delta": {"tool_calls": "no list"}}]}, None),
+    ],
+)
+def test_arguments_of_tools(data: object, said: str | None) -> None:
+    assert arguments_of(json.dumps(data)) == said
+
+
+def test_no_data_makes_them_raise() -> None:
+    for data in (
+        "",
+        "{",
+        '{"delta": ',
+        '{"thinking": 1e999}',
+        '{"reasoning": null}',
+        "[" * 100_000,
+        '"delta":',
+    ):
+        assert (reasoning_of(data), arguments_of(data)) == (None, None)

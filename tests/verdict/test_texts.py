@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -119,3 +120,28 @@ def test_a_model_that_the_application_left_owes_nothing() -> None:
         reason="client-aborted",
     )
     assert verdict(left, traces[1]) == ("clean", None)
+
+
+def thought(pieces: Sequence[str]) -> list[tuple[float, bytes]]:
+    return [
+        (100 + 10 * i, event(json.dumps({"choices": [{"delta": {"reasoning": piece}}]})))
+        for i, piece in enumerate(pieces)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("passed", "expected"),
+    [
+        (PIECES, ("clean", None)),
+        ([], ("clean", None)),  # applications keep it to themselves
+        (PIECES[1:], ("drops", "first-lost")),
+        ([*PIECES[:9], *PIECES[10:]], ("drops", "scattered")),
+    ],
+)
+def test_reasoning_is_compared_where_it_is_passed_on(
+    passed: Sequence[str], expected: tuple[str, str]
+) -> None:
+    answer = [(1000 + 10 * i, content(piece)) for i, piece in enumerate(PIECES)]
+    came = [(t + 3, data) for t, data in [*thought(passed), *answer]]
+    model = build.trace("model", [*thought(PIECES), *answer], url="http://m/v1/x", body=b"{}", origin_ms=0.5)
+    assert verdict(model, build.trace("app", came, url="http://a/chat", end_ms=2000)) == expected
