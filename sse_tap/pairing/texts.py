@@ -7,8 +7,9 @@ a word). What is too long for either is not aligned, and said not to be.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -149,6 +150,34 @@ def _joined(opcodes: object) -> list[tuple[int, int, int, int]]:
             found.pop()
         found.append(span)
     return found
+
+
+def turns(text: str, edit: Edit) -> Iterator[int]:
+    """Where a loss may have begun: which of several like characters were lost nobody can tell, so it may be
+    moved as long as what goes in on one side comes out on the other."""
+    yield edit.start
+    start, stop = edit.start, edit.stop
+    while start > 0 and text[start - 1] == text[stop - 1]:
+        start, stop = start - 1, stop - 1
+        yield start
+    start, stop = edit.start, edit.stop
+    while stop < len(text) and text[start] == text[stop]:
+        start, stop = start + 1, stop + 1
+        yield start
+
+
+def at_pieces(parted: Sequence[Edit], sent: Text) -> list[Edit]:
+    """The edits, losses moved to where pieces begin, if that may be where they were."""
+    return [_at_piece(edit, sent) if edit.lost and not edit.added else edit for edit in parted]
+
+
+def _at_piece(edit: Edit, sent: Text) -> Edit:
+    for start in turns(sent.text, edit):
+        at = bisect_left(sent.ends, start)
+        if start == 0 or (at < len(sent.ends) and sent.ends[at] == start):
+            by = start - edit.start
+            return Edit(start, edit.stop + by, edit.came_start + by, edit.came_stop + by)
+    return edit
 
 
 class Follower:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from sse_tap.blocks.timing import Seen, Text, left_at, start_of
 from sse_tap.pairing.alignment import Alignment, Relation, align, contiguous
 from sse_tap.pairing.clocks import ClockShift
-from sse_tap.pairing.texts import TEXT_SHARE, Edit, Follower, edits
+from sse_tap.pairing.texts import TEXT_SHARE, Edit, Follower, at_pieces, edits
 from sse_tap.trace.records import MS, Lag, Trace
 from sse_tap.verdict.ends import Way, ending_of, gave_up
 from sse_tap.verdict.thresholds import DRIFT_PPM, FRAMED, FULL, HEAD, MIN_HOLD, RELEASED, TEXT_WIDER, TOGETHER
@@ -400,6 +400,7 @@ def measure_text(up: Seen, down: Seen, clock: ClockShift, *, min_hold: int = MIN
     """
     sent, came = up.text, down.text
     parted = edits(sent.text, came.text) if sent.text and came.text else []
+    parted = None if parted is None else at_pieces(parted, sent)
     ups, downs = [], []
     for index, offset in zip(sent.blocks, _ends_downstream(sent, came, parted), strict=True):
         at = len(came.blocks) if offset is None else bisect_left(came.ends, offset)

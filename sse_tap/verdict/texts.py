@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sse_tap.blocks.content import arguments_of, reasoning_of
 from sse_tap.blocks.timing import Text
-from sse_tap.pairing.texts import Edit, edits
+from sse_tap.pairing.texts import Edit, edits, turns
 from sse_tap.util.text import glimpse, plural
 from sse_tap.verdict.changes import Change
 from sse_tap.verdict.ends import Way, ending_of
@@ -160,7 +160,7 @@ def _whole_pieces(text: Text, edit: Edit) -> _Piece | None:
     Which of several like characters were lost nobody can tell: the loss is moved to where pieces begin.
     """
     starts = [0, *text.ends]
-    for start in _turns(text.text, edit):
+    for start in turns(text.text, edit):
         first = bisect_left(starts, start)
         if first < len(starts) and starts[first] == start:
             last = bisect_left(starts, start + edit.lost)
@@ -169,19 +169,6 @@ def _whole_pieces(text: Text, edit: Edit) -> _Piece | None:
             if ends_with_piece and said.strip():
                 return _Piece(first, last - first, said)
     return None
-
-
-def _turns(text: str, edit: Edit) -> Iterator[int]:
-    """Where else the same loss may have begun: as long as what goes in on one side comes out on the other."""
-    yield edit.start
-    start, stop = edit.start, edit.stop
-    while start > 0 and text[start - 1] == text[stop - 1]:
-        start, stop = start - 1, stop - 1
-        yield start
-    start, stop = edit.start, edit.stop
-    while stop < len(text) and text[start] == text[stop]:
-        start, stop = start + 1, stop + 1
-        yield start
 
 
 def _joined(on: _Channel) -> Change | None:

@@ -145,3 +145,16 @@ def test_reasoning_is_compared_where_it_is_passed_on(
     came = [(t + 3, data) for t, data in [*thought(passed), *answer]]
     model = build.trace("model", [*thought(PIECES), *answer], url="http://m/v1/x", body=b"{}", origin_ms=0.5)
     assert verdict(model, build.trace("app", came, url="http://a/chat", end_ms=2000)) == expected
+
+
+def test_pieces_that_came_are_measured_by_their_own_time() -> None:
+    """Which of two like spaces was lost must not make a piece come before it left."""
+    model = told(PIECES)[0]
+    came = [(203 + 50 * i, event(f'{{"token":"{piece}"}}')) for i, piece in enumerate(PIECES) if i != 9]
+    app = build.trace("app", came, url="http://a/chat", end_ms=4000)
+    (stream,) = report_on([Seen(model), Seen(app)]).streams
+    (hop,) = (judged.hop for judged in stream.hops)
+    assert hop.baseline_ms is not None
+    assert hop.hold_max_ms is not None
+    assert hop.baseline_ms >= 0
+    assert hop.hold_max_ms < 60
