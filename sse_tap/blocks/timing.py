@@ -366,7 +366,26 @@ type Reader = Callable[[str], str | None]
 
 
 def text_in(blocks: Blocks, read: Reader = text_of) -> Text:
-    """The model text of a stream, concatenated; `read` takes a piece out of a block's data."""
+    """The model text of a stream, concatenated; `read` takes a piece out of a block's data.
+
+    Where no event is JSON, what the events say is the text.
+    """
+    found = _text_by(blocks, read)
+    return found if found.text or read is not text_of or not _is_plain(blocks) else _text_by(blocks, _plain)
+
+
+def _is_plain(blocks: Blocks) -> bool:
+    """Whether a stream's events are plain words, as simple servers send them, by a look at the first few."""
+    first = [blocks.data(i) for i in range(min(len(blocks), 20)) if blocks.shapes[i] == Kind.EVENT]
+    words = [data for data in first if not is_done(data)]
+    return bool(words) and not any(data.lstrip().startswith(("{", "[", '"')) for data in words)
+
+
+def _plain(data: str) -> str | None:
+    return None if is_done(data) else data or None
+
+
+def _text_by(blocks: Blocks, read: Reader) -> Text:
     parts: list[str] = []
     where, ends, length = array("q"), array("q"), 0
     for i in range(len(blocks)):

@@ -16,7 +16,7 @@ from sse_tap.trace.records import MS
 from sse_tap.util.text import duration, plural
 from sse_tap.verdict.ends import Before, Ending, Way, before, ending_of, is_finished, tells_error
 from sse_tap.verdict.holds import Measured, Tail
-from sse_tap.verdict.thresholds import ABORT_LATE, END_LATE, SECOND, TOGETHER_CUT
+from sse_tap.verdict.thresholds import ABORT_LATE, END_LATE, LINE_LIMIT, SECOND, TOGETHER_CUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Break:
     """The stream ended otherwise than it did upstream, or the client's leaving did not get through.
 
     `t`: when (ns on the downstream clock). `silence`, `age`: of a cut, what came before it (ns).
+    `size`: bytes of the block it stopped at, where that is longer than any that came.
     """
 
     signature: str
@@ -31,6 +32,7 @@ class Break:
     evidence: str
     silence: int = 0
     age: int = 0
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +190,10 @@ def _cut(scene: _Scene) -> Break | None:
     past = _before_hop(scene, t)
     if scene.up.way == Way.WELL and scene.later > -SECOND - scene.slack:
         words = f"the stream ended well before {scene.name} and was broken off after it"
-        return Break("cut", scene.down.t, words + _never_came(scene.m), age=past.age)
+        return Break("cut", scene.down.t, words + _never_came(scene.m), age=past.age, size=too_long(scene.m))
     words = f"{scene.name} {_closed(scene)} {past.words}, though {scene.tap} had not ended"
-    return Break(past.signature, t, words + _order(scene) + _never_came(scene.m), past.silence, past.age)
+    words += _order(scene) + _never_came(scene.m)
+    return Break(past.signature, t, words, past.silence, past.age, too_long(scene.m))
 
 
 def _closed(scene: _Scene) -> str:
@@ -272,9 +275,22 @@ def _before_hop(scene: _Scene, t: int) -> Before:
 
 
 def _never_came(m: Measured) -> str:
+    size = too_long(m)
+    long = f"; it stopped at one of {size:,} B, longer than any that came" if size else ""
     if m.tail != Tail.CUT or not m.alignment.cut:
-        return ""
-    return f"; {plural(m.alignment.cut, 'block')} sent upstream never came"
+        return long
+    return f"; {plural(m.alignment.cut, 'block')} sent upstream never came{long}"
+
+
+def too_long(m: Measured) -> int | None:
+    """Bytes of the block at which the hop stopped, whole or not, where it is long for a line and longer than
+    any that came: a reader's limit."""
+    blocks, last = m.up.blocks, m.alignment.up[-1] if m.alignment.up else -1
+    if m.kind != "bytes":
+        return None
+    size = blocks.ends[last + 1] - blocks.starts[last + 1] if last + 1 < len(blocks) else blocks.tail
+    longest = max((blocks.ends[i] - blocks.starts[i] for i in m.alignment.up), default=0)
+    return size if size >= LINE_LIMIT and size > longest else None
 
 
 _TABLE: Mapping[tuple[Way, Way], Callable[[_Scene], Break | None]] = {

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sse_tap.blocks.timing import Blocks, Kind
 from sse_tap.pairing.alignment import Relation, common_prefix, said
 from sse_tap.util.text import glimpse, plural
+from sse_tap.verdict.breaks import too_long
 from sse_tap.verdict.ends import Way, ending_of, tells_error
 from sse_tap.verdict.holds import Measured, Tail
 from sse_tap.verdict.thresholds import LINE_LIMIT
@@ -257,6 +258,17 @@ def _length(blocks: Blocks, index: int) -> int:
     return blocks.ends[index] - blocks.starts[index]
 
 
+def _unfinished(gaps: _Gaps) -> Change | None:
+    """A long event that the hop left upstream in the middle of, and ended its client's stream well."""
+    m = gaps.m
+    left = (ending_of(m.up.trace).way, ending_of(m.down.trace).way) == (Way.LEFT, Way.WELL)
+    size = too_long(m) if left and not gaps.lost_data and not gaps.added_data else None
+    if size is None:
+        return None
+    words = f"the hop left upstream inside an event, after {size:,} B of it, more than any that came has"
+    return Change(Verdict.DROPS, "line-limit", f"{words}: a limit for a line", size)
+
+
 def _comments_lost(gaps: _Gaps) -> Change | None:
     replaced = len(gaps.added_comments) >= len(gaps.lost_comments)  # by comments of the hop's own
     if not gaps.lost_comments or gaps.lost_data or replaced:
@@ -284,6 +296,7 @@ _RULES: tuple[Callable[[_Gaps], Change | None], ...] = (
     _added,
     _rewritten,
     _lost,
+    _unfinished,
     _comments_lost,
     _page,
 )

@@ -68,7 +68,12 @@ def _runs(traces: Sequence[Trace]) -> Iterator[list[Trace]]:
 
 def _is_run(run: Sequence[Trace]) -> bool:
     gaps = _gaps(run)
-    return len(run) >= AGAIN_TIMES and max(gaps) <= AGAIN_ALIKE * min(gaps)
+    return len(run) >= AGAIN_TIMES and (max(gaps) <= AGAIN_ALIKE * min(gaps) or _backs_off(gaps))
+
+
+def _backs_off(gaps: Sequence[int]) -> bool:
+    """Whether each wait is longer than the one before, and at most some times as long."""
+    return all(0.9 * before <= after <= AGAIN_ALIKE * before for before, after in pairwise(gaps))
 
 
 def _gaps(run: Sequence[Trace]) -> list[int]:

@@ -64,12 +64,18 @@ class Burst(NamedTuple):
 def shape_of(hop: Hop) -> Shape:
     """The signature and the evidence behind a hop's verdict."""
     if hop.proof:
-        size = next((change.size for change in hop.changes if change.signature == hop.signature), None)
-        return Shape(hop.signature, hop.proof, size=size)
+        return Shape(hop.signature, hop.proof, size=_size_of(hop))
     sentence = _SENTENCES.get(hop.verdict)
     if sentence is not None:
         return Shape(None, sentence(hop))
     return _shape_of_holds(hop)
+
+
+def _size_of(hop: Hop) -> int | None:
+    """Bytes of the block that a reader's limit kept back."""
+    if hop.verdict == Verdict.BREAKS and hop.ending:
+        return hop.ending.size
+    return next((change.size for change in hop.changes if change.signature == hop.signature), None)
 
 
 def _shape_of_holds(hop: Hop) -> Shape:

@@ -98,8 +98,8 @@ STOPPED_KEEPALIVE = 3.0
 # A comment that ends a silence this long and comes with an event was let go by that event.
 PUSHED_AFTER = 5 * SECOND
 PUSHED_WITHIN = 5 * MS
-# Data that stays away so long while comments come is a model that stands still: they think for half a minute.
-DATA_SILENCE = 45 * SECOND
+# Data that stays away so long while comments come may be a model that stands still.
+DATA_SILENCE = 30 * SECOND
 # Bursts are worth a word when blocks that belong apart came together after a wait.
 BURST_WAIT = 100 * MS
 BURST_BLOCKS = 3

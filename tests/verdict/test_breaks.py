@@ -411,3 +411,16 @@ S = 1_000 * MS
 )
 def test_cut_together(cut: Cut, others: list[Cut], count: int) -> None:
     assert with_it(cut, [cut, *others]) == count
+
+
+BIG = event("x" * 600_000)
+
+
+def test_a_cut_at_a_line_that_is_too_long_says_so() -> None:
+    """aiohttp's readline raises, and the handler's stream breaks off."""
+    sent = [*[(100.0 * i, event("word")) for i in range(1, 9)], (900.0, BIG)]
+    m = ended("left", "broken", 950, 950, sent=sent, came=sent[:8])
+    found = told(m)
+    assert found.size == len(BIG)
+    assert "it stopped at one of 600,008 B, longer than any that came" in found.evidence
+    assert told(ended("left", "broken", 950, 950, sent=sent[:8])).size is None

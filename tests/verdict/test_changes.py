@@ -362,3 +362,12 @@ def test_bodies_that_are_no_streams(sent: bytes) -> None:
 @pytest.mark.parametrize(("sent", "came"), [([], []), ([], [b""]), ([b"\n\n"], [b"\n"]), ([b"\n"], [])])
 def test_nothing_that_says_nothing(sent: list[bytes], came: list[bytes]) -> None:
     assert [v for v, _ in found(sent, came) if v] == []
+
+
+def test_a_long_event_that_the_hop_left_inside_is_a_lines_limit() -> None:
+    """Go's Scanner gives up at 64 KiB, long before the line has ended, and the handler returns."""
+    sent = [*WORDS, b"data: " + b"x" * 70_000]
+    one = only(sent, WORDS, up={"reason": "client-aborted"})
+    assert (one.verdict, one.signature, one.size) == (Verdict.DROPS, "line-limit", 70_006)
+    short = [*WORDS, b"data: begun"]
+    assert found(short, WORDS, up={"reason": "client-aborted"}) == []

@@ -36,6 +36,7 @@ def asked(
     [
         ([0, 1500, 3000, 4500], ["repeats"]),
         ([0, 1500, 3000], ["repeats"]),
+        ([0, 1500, 4000, 8500], ["repeats"]),  # backing off
         ([0, 1500], []),
         ([0, 510, 1020, 1530], []),  # a loop without a pause: a test, a load
         ([0, 1500, 20_000, 21_000], []),  # somebody asks now and then

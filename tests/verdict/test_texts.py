@@ -158,3 +158,16 @@ def test_pieces_that_came_are_measured_by_their_own_time() -> None:
     assert hop.hold_max_ms is not None
     assert hop.baseline_ms >= 0
     assert hop.hold_max_ms < 60
+
+
+@pytest.mark.parametrize(
+    ("passed", "expected"), [(PIECES, ("clean", None)), (PIECES[1:], ("drops", "first-lost"))]
+)
+def test_an_application_that_sends_plain_words(
+    passed: Sequence[str], expected: tuple[str, str | None]
+) -> None:
+    answer = [(100 + 50 * i, content(piece)) for i, piece in enumerate(PIECES)]
+    begin = len(PIECES) - len(passed)
+    came = [(104 + 50 * (i + begin), event(piece)) for i, piece in enumerate(passed)]
+    model = build.trace("model", answer, url="http://m/v1/x", body=b"{}", origin_ms=0.5)
+    assert verdict(model, build.trace("app", came, url="http://a/chat", end_ms=4000)) == expected
