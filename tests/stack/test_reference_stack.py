@@ -18,6 +18,7 @@ from sse_tap.demo.client import blocks
 from sse_tap.demo.origin import HEADERS, Exchange, Origin
 from sse_tap.demo.taps import Taps
 from sse_tap.trace.records import Trace
+from tests.replay.talk import thrice
 from tests.stack.nginx import Nginx
 
 INTERVAL = 0.1
@@ -48,6 +49,7 @@ def gaps(trace: Trace) -> list[float]:
     return [(after - before) / NS for before, after in pairwise(blocks_of(trace).times)]
 
 
+@thrice
 def test_caddy_passes_each_event_on_as_it_comes(
     origin: Callable[..., Origin], caddy: Callable[..., Caddy], between: Between
 ) -> None:
@@ -58,6 +60,7 @@ def test_caddy_passes_each_event_on_as_it_comes(
 
 
 @pytest.mark.quick
+@thrice
 def test_the_orchestrators_stream_comes_through_caddy_live(
     served: Callable[[Any], Any], caddy: Callable[..., Caddy], between: Between
 ) -> None:
@@ -70,6 +73,7 @@ def test_the_orchestrators_stream_comes_through_caddy_live(
 
 
 @pytest.mark.quick
+@thrice
 def test_caddy_with_response_buffers_holds_the_whole_response(
     origin: Callable[..., Origin], caddy: Callable[..., Caddy], between: Between
 ) -> None:
@@ -79,6 +83,7 @@ def test_caddy_with_response_buffers_holds_the_whole_response(
     assert sum(gaps(down)) < INTERVAL / 2
 
 
+@thrice
 def test_the_keepalive_comments_come_through_caddy(
     origin: Callable[..., Origin], caddy: Callable[..., Caddy], between: Between
 ) -> None:
@@ -106,6 +111,7 @@ def test_a_clients_abort_reaches_the_origin_through_caddy_and_both_taps(
     assert [trace.end.reason for trace in traces if trace.end] == ["client-aborted"] * 2
 
 
+@thrice
 def test_nginx_withholds_headers_until_the_first_event_unless_buffering_is_off(
     origin: Callable[..., Origin], nginx: Callable[..., Nginx], between: Between
 ) -> None:
@@ -125,6 +131,7 @@ def test_nginx_withholds_headers_until_the_first_event_unless_buffering_is_off(
         assert (withheld > 2 * INTERVAL) == (buffering == "on")
 
 
+@thrice
 def test_nginx_holds_the_whole_response_of_an_http_1_0_upstream(
     origin: Callable[..., Origin], nginx: Callable[..., Nginx], between: Between
 ) -> None:
