@@ -23,6 +23,9 @@ from sse_tap.trace.records import Headers
 
 _MAX_PATHS = 10_000  # of those that streamed: more are not remembered
 
+MAX_KEPT = 64 << 20
+"""Bytes of requests that wait for their answer, of all connections together."""
+
 type Wanted = Callable[[RequestHead, ResponseHead | None], bool]
 
 
@@ -37,6 +40,7 @@ class Tap:
     streams: int = 0
     chunks: int = 0
     unobserved: int = 0  # connections whose observer lost its place
+    unread: int = 0  # bytes that passed and were not looked at before the tap ended
     unrecorded: Counter[str] = field(default_factory=Counter)  # answers without a length, by their type
     files: list[TraceFile] = field(default_factory=list)
     done_recorded: int = 0
@@ -152,6 +156,7 @@ class Desk:
         self.writer = self.seams.writer(report, bound)
         self.listeners: list[Listener] = []
         self.boot_id = tracefile.boot_id()
+        self.kept = 0  # bytes of requests in all accounts
         self.open: dict[int, Open] = {}  # by id(): the traces being written, or that will be
         self._streamed: dict[tuple[str, str, str], None] = {}  # tap, method, path: a stream has come there
         self._report = report
@@ -187,6 +192,26 @@ class Desk:
             step(*args)
         except Exception as error:  # noqa: BLE001 - a listener must not harm the record
             self.suffered(f"a listener failed: {type(error).__name__}: {error}")
+
+
+class Account:
+    """What one connection keeps in memory of requests that wait for their answer.
+
+    Each may have three times what is left of MAX_KEPT: so one, or many, leave room for the rest.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._own = 0
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` bytes more may be kept."""
+        return self._own + size <= 3 * (MAX_KEPT - self._desk.kept)
+
+    def add(self, size: int) -> None:
+        """So many bytes more are kept; or, below 0, less."""
+        self._own += size
+        self._desk.kept += size
 
 
 def _place(tap: Tap, head: RequestHead) -> tuple[str, str, str]:

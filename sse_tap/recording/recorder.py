@@ -17,8 +17,8 @@ from pathlib import Path
 
 from sse_tap.observe import Facts, How, Observer, Side
 from sse_tap.observe.facts import BodyChunks, Ended, Fact, Remark, RequestHead
-from sse_tap.recording.desk import Desk, Seams, Tap, Wanted
-from sse_tap.recording.exchange import Exchange
+from sse_tap.recording.desk import Account, Desk, Seams, Tap, Wanted
+from sse_tap.recording.exchange import Exchange, size_of
 from sse_tap.recording.writer import BOUND
 
 _POLL = 0.01  # seconds between two looks at a busy queue: well under the 50 ms that a crash may cost
@@ -185,14 +185,28 @@ class Recorder(Desk):
         self._stopping = True
         self._wake.set()
         self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._count_unread()
         return self.writer.stop(max(0.1, deadline - time.monotonic())) and not self._thread.is_alive()
+
+    @property
+    def unread(self) -> int:
+        """Bytes that had passed and were not looked at when the recorder was closed."""
+        return self._put_bytes - self._taken_bytes if self._stopping and self._thread.is_alive() else 0
+
+    def _count_unread(self) -> None:
+        """Tell each tap what of its own nobody looked at: its summary must not say that nothing is lost."""
+        for step, args in list(self._queue):
+            tap = getattr(getattr(step, "__self__", None), "tap", None)
+            if isinstance(tap, Tap):
+                tap.unread += sum(len(each) for each in args if isinstance(each, bytes))
 
 
 class Connection:
     """One connection at fidelity `wire`: copies of its bytes go in, on the path; facts come of them."""
 
     def __init__(self, recorder: Recorder, tap: Tap, scheme: str, protocol: str) -> None:
-        self._recorder, self._tap, self._scheme = recorder, tap, scheme
+        self._recorder, self.tap, self._scheme = recorder, tap, scheme
         self._protocol = protocol
         self._skipped = 0  # bytes that found the queue full
         self._overrun = False  # the observer thread will know
@@ -206,6 +220,7 @@ class Connection:
         self._early: list[tuple[int, bytes]] = []
         self._blind = False
         self._exchanges: dict[int, Exchange] = {}
+        self._account = Account(recorder)
 
     # on the path
 
@@ -330,18 +345,26 @@ class Connection:
         if key == 0:
             self._about_all(fact)
         elif isinstance(fact, RequestHead):
-            self._exchanges[key] = Exchange(self._recorder, self._tap, fact)
+            self._begin(key, fact)
         elif found := self._exchanges.get(key):
             found.take(fact)
             if isinstance(fact, Ended) or found.ignored:
                 self._exchanges.pop(key, None)
 
+    def _begin(self, key: int, head: RequestHead) -> None:
+        if self._account.has_room(size_of(head)):
+            self._exchanges[key] = Exchange(self._recorder, self.tap, head, self._account)
+        elif self._observer:
+            self._give_up(
+                head.t, "too many requests wait for their answer at once; from here on it was not observed"
+            )
+
     def _about_all(self, fact: Fact) -> None:
         for each in self._exchanges.values():
             each.take(fact)
         if isinstance(fact, Remark) and fact.kind == "observer-stopped":
-            self._tap.unobserved += 1
-            self._recorder.suffered(f"{self._tap.name}: stopped observing a connection: {fact.text}")
+            self.tap.unobserved += 1
+            self._recorder.suffered(f"{self.tap.name}: stopped observing a connection: {fact.text}")
 
 
 def _is_settings(data: bytes) -> bool:
@@ -353,7 +376,7 @@ class ExchangeTap:
     """One exchange at fidelity `http`: mitmproxy's hooks give facts instead of bytes."""
 
     def __init__(self, recorder: Recorder, tap: Tap) -> None:
-        self._recorder, self._tap = recorder, tap
+        self._recorder, self.tap = recorder, tap
         self._dropped = [0, 0, 0]  # first t, chunks, bytes that found the queue full
         self._exchange: Exchange | None = None
 
@@ -376,7 +399,7 @@ class ExchangeTap:
     def _on_fact(self, fact: Fact, size: int) -> None:
         self._recorder.taken(size)
         if isinstance(fact, RequestHead):
-            self._exchange = Exchange(self._recorder, self._tap, fact)
+            self._exchange = Exchange(self._recorder, self.tap, fact)
         elif self._exchange:
             self._exchange.take(fact)
 

@@ -43,7 +43,7 @@ from sse_tap.tap.settings import check, declare, parse_filter, parse_names, pars
 from sse_tap.tap.spec import TapSpec
 from sse_tap.trace import redact
 from sse_tap.trace.records import Headers, media_type
-from sse_tap.util.text import plural, visible
+from sse_tap.util.text import plural, size, visible
 
 logger = logging.getLogger("sse_tap")
 
@@ -166,7 +166,7 @@ class SSETap:
         if recorder is None:
             return
         if not recorder.close():
-            logger.warning("sse-tap: the disk did not take the rest of the record in time; it is lost")
+            logger.warning(f"sse-tap: {_unfinished(recorder)}")
         self._finish_verdicts()
         for line in self._summaries():
             logger.log(_ALERT, line)
@@ -466,7 +466,16 @@ def summary(*taps: Tap) -> str:
         f"{recorded} recorded, {chunks - recorded} lost"
     )
     text += f"; {unobserved} could not be followed to the end" if unobserved else ""
+    unread = sum(tap.unread for tap in taps)
+    text += f"; {size(unread)} passed that were not looked at any more" if unread else ""
     return text + _unrecorded(sum((tap.unrecorded for tap in taps), Counter()))
+
+
+def _unfinished(recorder: Recorder) -> str:
+    """What the recorder did not get done before the tap ended, and why."""
+    if recorder.unread:
+        return f"the recorder did not look at the last {size(recorder.unread)} in time; they are not recorded"
+    return "the disk did not take the rest of the record in time; it is lost"
 
 
 def _unrecorded(passed: Counter[str]) -> str:
