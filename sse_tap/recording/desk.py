@@ -173,9 +173,13 @@ class Desk:
 
     def suffered(self, what: str) -> None:
         """Say once, for each kind of trouble, that the record suffered."""
-        if what not in self._said and len(self._said) < 100:
-            self._said.add(what)
-            self._report(f"the record suffers, the streams do not: {what}")
+        self.say_once(f"the record suffers, the streams do not: {what}")
+
+    def say_once(self, text: str) -> None:
+        """A sentence for people, not again."""
+        if text not in self._said and len(self._said) < 100:
+            self._said.add(text)
+            self._report(text)
 
     def said(self, text: str) -> None:
         """A sentence for people."""

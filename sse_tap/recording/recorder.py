@@ -313,6 +313,8 @@ class Connection:
 
     def _on_remark(self, remark: Remark) -> None:
         self._facts([(0, remark)])
+        if remark.kind == "host-kept":  # the exchange that it is about has no trace yet
+            self._recorder.say_once(f"{self.tap.name}: {remark.text}")
 
     def _on_overrun(self, t: int) -> None:
         why = "the tap fell too far behind; from here on this connection was not observed"
