@@ -30,6 +30,7 @@ from OpenSSL import SSL
 from sse_tap import __version__
 from sse_tap.observe.facts import RequestHead, ResponseHead
 from sse_tap.recording.alarm import HoldAlarm
+from sse_tap.recording.descriptors import raise_limit
 from sse_tap.recording.desk import Listener, Seams, Tap
 from sse_tap.recording.recorder import Recorder
 from sse_tap.recording.verdict_lines import Line, VerdictLines
@@ -114,6 +115,7 @@ class SSETap:
             return  # the first client was faster
         self._loop = asyncio.get_running_loop()
         self._lift_limits()
+        raise_limit()
         if ctx.master.addons.get(UpstreamFirst.name) is None:
             ctx.master.addons.add(UpstreamFirst())
         self._start_recorder()
