@@ -81,7 +81,18 @@ class RecordingTap:
     def __init__(self, upstream: str, directory: Path, name: str = "tap", *options: str) -> None:
         self.directory = directory
         spec = f"{name}=0:{upstream}"
-        command = [sys.executable, "-m", "sse_tap", "record", "--tap", spec, "-o", str(directory), *options]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "sse_tap",
+            "record",
+            "--tap",
+            spec,
+            "-o",
+            str(directory),
+            *options,
+        ]
         self._log = (directory / "record.log").open("w+")
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=self._log, text=True, encoding="utf-8"

@@ -53,6 +53,7 @@ WITHOUT_TEST = {
 ABOUT_THE_WHOLE = ("matrix", "stack", "transparency")
 # Test files without a source of their own name.
 WITHOUT_SOURCE = {
+    "test_children.py": "about every command that a source starts",
     "test_docs.py": "about the Markdown files and recordings/",
     "test_import_law.py": "about all sources",
     "test_loops.py": "about the Makefile",

@@ -134,7 +134,7 @@ def watch(arguments: Sequence[str], folder: Path) -> int:
     """
     recordings = Recordings(folder)
     child = subprocess.Popen(
-        [sys.executable, "-m", "sse_tap", *arguments],
+        [sys.executable, "-P", "-m", "sse_tap", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

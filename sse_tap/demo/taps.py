@@ -29,7 +29,17 @@ class Taps(Child):
         self.tap_ports = {name: free_port() for name in upstreams}
         self.urls = {name: f"http://127.0.0.1:{port}" for name, port in self.tap_ports.items()}
         self._known = self._files()
-        command = [sys.executable, "-m", "sse_tap", "record", "--no-check", "-o", str(recordings), *more]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "sse_tap",
+            "record",
+            "--no-check",
+            "-o",
+            str(recordings),
+            *more,
+        ]
         for name, url in upstreams.items():
             command += ["--tap", f"{name}={self.tap_ports[name]}:{url}"]
         command += ["--set", f"confdir={folder / 'mitmproxy'}"]

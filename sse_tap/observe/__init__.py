@@ -42,5 +42,12 @@ class Observer(Protocol):
     def server_data(self, t: int, read: int, data: bytes, queued: int = 0) -> Facts:
         """Bytes the server sent, in the tap's `read`; `queued`: bytes the client had not taken."""
 
+    def to_come(self) -> tuple[int, int]:
+        """The key of the exchange whose response body passes, and the bytes that will certainly come of it
+        before anything else does; 0 where that cannot be known."""
+
+    def skip(self, t: int, size: int) -> Facts:
+        """So many of those bytes passed unseen."""
+
     def closed(self, t: int, side: Side, how: How) -> Facts:
         """One side closed its half (`eof`), or the connection ended otherwise."""

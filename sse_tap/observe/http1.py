@@ -91,6 +91,19 @@ class Http1Observer:
         facts = self._inherited(self._successor.server_data(t, read, data[pos:], queued))
         return self._facts + facts if pos else facts
 
+    def to_come(self) -> tuple[int, int]:
+        """The exchange whose response body passes, and how many bytes of it will certainly come next."""
+        body = self._responses.body
+        if self._stopped or self._successor or not self._waiting or body is None:
+            return 0, 0
+        return self._waiting[0].key, body.left
+
+    def skip(self, t: int, size: int) -> Facts:
+        """So many of those bytes passed unseen by `t` (ns)."""
+        self._facts, self._t = [], t
+        self._responses.skip(size)
+        return self._facts
+
     def closed(self, t: int, side: Side, how: How) -> Facts:
         """One side closed its half (`eof`), or the connection ended otherwise."""
         if self._successor:

@@ -169,6 +169,14 @@ class Http2Observer:
         at = _Read(t, read, queued)
         return self._observe(at, data, self._server, self._from_server, self._response_body)
 
+    def to_come(self) -> tuple[int, int]:
+        """Nothing is known to come next: frames of all streams mix."""
+        return 0, 0
+
+    def skip(self, t: int, size: int) -> Facts:
+        """Nothing is skipped."""
+        return []
+
     def closed(self, t: int, side: Side, how: How) -> Facts:
         """One side closed or reset the connection, or it ended otherwise: ends every open exchange.
 

@@ -35,10 +35,14 @@ class NoBody:
 
     done = True
     until_close = False
+    left = 0
     trailers: Headers = ()
 
     def feed(self, data: bytes, start: int) -> tuple[list[bytes], int]:
         return [], start
+
+    def skip(self, size: int) -> None:
+        """Nothing is to be skipped here."""
 
 
 class SizedBody:
@@ -48,16 +52,20 @@ class SizedBody:
     trailers: Headers = ()
 
     def __init__(self, size: int) -> None:
-        self._left = size
+        self.left = size
 
     @property
     def done(self) -> bool:
-        return self._left == 0
+        return self.left == 0
 
     def feed(self, data: bytes, start: int) -> tuple[list[bytes], int]:
-        piece = data[start : start + self._left]
-        self._left -= len(piece)
+        piece = data[start : start + self.left]
+        self.left -= len(piece)
         return ([piece] if piece else []), start + len(piece)
+
+    def skip(self, size: int) -> None:
+        """`size` bytes passed unseen, no more than are `left`."""
+        self.left -= size
 
 
 class UntilClose:
@@ -65,11 +73,15 @@ class UntilClose:
 
     done = False
     until_close = True
+    left = 1 << 60  # whatever comes
     trailers: Headers = ()
 
     def feed(self, data: bytes, start: int) -> tuple[list[bytes], int]:
         piece = data[start:]
         return ([piece] if piece else []), len(data)
+
+    def skip(self, size: int) -> None:
+        """`size` bytes passed unseen."""
 
 
 @lru_cache(maxsize=4096)
@@ -89,7 +101,7 @@ class ChunkedBody:
     def __init__(self) -> None:
         self.done = False
         self.trailers: Headers = ()
-        self._left = 0  # bytes of the current chunk still to come
+        self.left = 0  # bytes of the current chunk still to come
         self._crlf = b""  # what of the chunk's closing CRLF is still to come
         self._line = b""  # a size line or trailer section that has begun
         self._in_trailers = False
@@ -107,14 +119,18 @@ class ChunkedBody:
             self._broken = lost  # what came before it is good; the next call raises
             return pieces, start
 
+    def skip(self, size: int) -> None:
+        """`size` bytes passed unseen, no more than are `left` of the chunk."""
+        self.left -= size
+
     def _feed(self, data: bytes, pos: int, pieces: list[bytes]) -> int:
         size = len(data)
         while pos < size and not self.done:
-            if self._left:
-                piece = data[pos : pos + self._left]
+            if self.left:
+                piece = data[pos : pos + self.left]
                 pieces.append(piece)
                 pos += len(piece)
-                self._left -= len(piece)
+                self.left -= len(piece)
             elif self._crlf:
                 pos = self._skip_crlf(data, pos)
             elif self._in_trailers:
@@ -139,7 +155,7 @@ class ChunkedBody:
                 return pos
             end = pos + length
             if data[end : end + 2] != b"\r\n":
-                self._left, self._crlf = length, b"\r\n"
+                self.left, self._crlf = length, b"\r\n"
                 return pos
             pieces.append(data[pos:end])
             pos = end + 2
@@ -304,6 +320,12 @@ class MessageReader:
         while pos < len(data) and not self.stopped:
             pos = self._read_head(data, pos) if self.body is None else self._read_body(data, pos)
         return pos
+
+    def skip(self, size: int) -> None:
+        """So many bytes of the body passed unseen, no more than are `left` of it."""
+        if self.body is not None:
+            self.body.skip(size)
+            self._finish_if_done()
 
     def _read_head(self, data: bytes, pos: int) -> int:
         if not self._head:  # RFC 9112, 2.2: empty lines before a message are ignored

@@ -24,6 +24,9 @@ from sse_tap.trace.records import Headers
 _MAX_PATHS = 10_000  # of those that streamed: more are not remembered
 _MOST_LAGS = 3_000  # latenesses that are remembered: a minute of them at the least
 
+MAX_KEPT = 64 << 20
+"""Bytes of requests that wait for their answer, of all connections together."""
+
 type Wanted = Callable[[RequestHead, ResponseHead | None], bool]
 
 
@@ -38,6 +41,7 @@ class Tap:
     streams: int = 0
     chunks: int = 0
     unobserved: int = 0  # connections whose observer lost its place
+    unread: int = 0  # bytes that passed and were not looked at before the tap ended
     unrecorded: Counter[str] = field(default_factory=Counter)  # answers without a length, by their type
     files: list[TraceFile] = field(default_factory=list)
     done_recorded: int = 0
@@ -153,6 +157,7 @@ class Desk:
         self.writer = self.seams.writer(report, bound)
         self.listeners: list[Listener] = []
         self.boot_id = tracefile.boot_id()
+        self.kept = 0  # bytes of requests in all accounts
         self.open: dict[int, Open] = {}  # by id(): the traces being written, or that will be
         self._lags: deque[tuple[int, float]] = deque(maxlen=_MOST_LAGS)
         self._streamed: dict[tuple[str, str, str], None] = {}  # tap, method, path: a stream has come there
@@ -178,9 +183,13 @@ class Desk:
 
     def suffered(self, what: str) -> None:
         """Say once, for each kind of trouble, that the record suffered."""
-        if what not in self._said and len(self._said) < 100:
-            self._said.add(what)
-            self._report(f"the record suffers, the streams do not: {what}")
+        self.say_once(f"the record suffers, the streams do not: {what}")
+
+    def say_once(self, text: str) -> None:
+        """A sentence for people, not again."""
+        if text not in self._said and len(self._said) < 100:
+            self._said.add(text)
+            self._report(text)
 
     def said(self, text: str) -> None:
         """A sentence for people."""
@@ -197,6 +206,26 @@ class Desk:
             step(*args)
         except Exception as error:  # noqa: BLE001 - a listener must not harm the record
             self.suffered(f"a listener failed: {type(error).__name__}: {error}")
+
+
+class Account:
+    """What one connection keeps in memory of requests that wait for their answer.
+
+    Each may have three times what is left of MAX_KEPT: so one, or many, leave room for the rest.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._own = 0
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` bytes more may be kept."""
+        return self._own + size <= 3 * (MAX_KEPT - self._desk.kept)
+
+    def add(self, size: int) -> None:
+        """So many bytes more are kept; or, below 0, less."""
+        self._own += size
+        self._desk.kept += size
 
 
 def _place(tap: Tap, head: RequestHead) -> tuple[str, str, str]:

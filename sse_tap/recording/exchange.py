@@ -27,7 +27,7 @@ from sse_tap.observe.facts import (
     ResponseHead,
     ResponseTrailers,
 )
-from sse_tap.recording.desk import Desk, Tap
+from sse_tap.recording.desk import Account, Desk, Tap
 from sse_tap.recording.writer import TraceFile
 from sse_tap.trace import file as tracefile
 from sse_tap.trace import redact
@@ -62,10 +62,13 @@ class Exchange:
     `ignored`: it is not, or it is over; no fact is taken any more.
     """
 
-    def __init__(self, desk: Desk, tap: Tap, head: RequestHead) -> None:
+    def __init__(self, desk: Desk, tap: Tap, head: RequestHead, account: Account | None = None) -> None:
         self.number = next(_numbers)
         self.tap, self.head = tap, head
         self._desk = desk
+        self._account = account or Account(desk)
+        self._kept = size_of(head)  # bytes in the account
+        self._account.add(self._kept)
         self._origin = head.t
         self._started = datetime.now(UTC).timestamp() - (time.monotonic_ns() - head.t) / 1e9
         self._body = bytearray()
@@ -97,14 +100,23 @@ class Exchange:
         _STEPS[type(fact)](self, fact)
         if self.ignored:
             self._desk.open.pop(id(self), None)
+            self._keep(-self._kept)
+            self._body.clear()
         self._desk.tell(self, fact)
 
     # the request, kept until it is known whether this is recorded
 
     def _request_body(self, fact: RequestBody) -> None:
         self._hash.update(fact.data)
+        piece = fact.data[: tracefile.MAX_REQUEST_BODY - len(self._body)]
+        if self._body_size == len(self._body) and self._account.has_room(len(piece)):
+            self._keep(len(piece))
+            self._body += piece
         self._body_size += len(fact.data)
-        self._body += fact.data[: tracefile.MAX_REQUEST_BODY - len(self._body)]
+
+    def _keep(self, size: int) -> None:
+        self._kept += size
+        self._account.add(size)
 
     def _request_end(self, _fact: RequestEnd) -> None:
         self._request_done = True
@@ -205,7 +217,7 @@ class Exchange:
         head = self.head
         whole = self._request_done and self._body_size == len(self._body)
         if not whole:
-            why = "longer than 1 MiB" if self._request_done else "not complete when the response began"
+            why = self._why_not_whole()
             self._early.append(Note(0, "request-body", f"the request body was not kept: {why}"))
         body = self._redacted_body() if whole else None
         return Request(
@@ -219,6 +231,12 @@ class Exchange:
             body_bytes=self._body_size if self._request_done else None,
             body_truncated=body is None,
         )
+
+    def _why_not_whole(self) -> str:
+        if not self._request_done:
+            return "not complete when the response began"
+        too_long = self._body_size > tracefile.MAX_REQUEST_BODY
+        return "longer than 1 MiB" if too_long else "too many requests waited for their answer at once"
 
     # secrets: what cannot be redacted is left out, and the trace says so
 
@@ -335,6 +353,11 @@ _STEPS: dict[type, Callable[..., None]] = {
     Remark: Exchange._remark,
     Ended: Exchange._ended,
 }
+
+
+def size_of(head: RequestHead) -> int:
+    """Bytes that a request's head takes, about."""
+    return len(head.target) + sum(len(name) + len(value) for name, value in head.headers)
 
 
 def _may_turn_out(fact: ResponseHead) -> bool:

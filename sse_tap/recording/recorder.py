@@ -12,12 +12,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from sse_tap.observe import Facts, How, Observer, Side
 from sse_tap.observe.facts import BodyChunks, Ended, Fact, Remark, RequestHead
-from sse_tap.recording.desk import Desk, Seams, Tap, Wanted
-from sse_tap.recording.exchange import Exchange
+from sse_tap.recording.desk import Account, Desk, Seams, Tap, Wanted
+from sse_tap.recording.exchange import Exchange, size_of
 from sse_tap.recording.writer import BOUND
 
 _POLL = 0.01  # seconds between two looks at a busy queue: well under the 50 ms that a crash may cost
@@ -87,9 +88,19 @@ class Recorder(Desk):
             self._wake.set()
         return True
 
+    def has_share(self, own: int, size: int) -> bool:
+        """Whether one connection, `own` bytes of which wait, may have `size` more of them wait.
+
+        Each may have three times what is left: so a flood on one, or on many, leaves room for the rest.
+        """
+        return own + size <= 3 * (self._bound - (self._put_bytes - self._taken_bytes))
+
     def taken(self, size: int) -> None:
         """The observer thread is done with `size` bytes of the queue."""
         self._taken_bytes += size
+
+    def rest(self, size: int) -> None:
+        """Rest after `size` bytes of what is recorded."""
         if size > _LARGE:
             self.writer.flush()
             self._give_way()
@@ -175,22 +186,42 @@ class Recorder(Desk):
         self._stopping = True
         self._wake.set()
         self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._count_unread()
         return self.writer.stop(max(0.1, deadline - time.monotonic())) and not self._thread.is_alive()
+
+    @property
+    def unread(self) -> int:
+        """Bytes that had passed and were not looked at when the recorder was closed."""
+        return self._put_bytes - self._taken_bytes if self._stopping and self._thread.is_alive() else 0
+
+    def _count_unread(self) -> None:
+        """Tell each tap what of its own nobody looked at: its summary must not say that nothing is lost."""
+        for step, args in list(self._queue):
+            tap = getattr(getattr(step, "__self__", None), "tap", None)
+            if isinstance(tap, Tap):
+                tap.unread += sum(len(each) for each in args if isinstance(each, bytes))
 
 
 class Connection:
     """One connection at fidelity `wire`: copies of its bytes go in, on the path; facts come of them."""
 
     def __init__(self, recorder: Recorder, tap: Tap, scheme: str, protocol: str) -> None:
-        self._recorder, self._tap, self._scheme = recorder, tap, scheme
+        self._recorder, self.tap, self._scheme = recorder, tap, scheme
         self._protocol = protocol
         self._skipped = 0  # bytes that found the queue full
         self._overrun = False  # the observer thread will know
+        self._put_bytes = self._taken_bytes = 0  # of this connection, as in the recorder
+        self._passed = 0  # bytes the server has sent
+        self._gap = 0  # ... and of those that nobody records, since the last that were queued
         # the observer thread's own
+        self._seen = 0  # bytes of the server's that it knows of
+        self._skip_to = 0  # where the body ends that nobody records: told to the path
         self._observer: Observer | None = None
         self._early: list[tuple[int, bytes]] = []
         self._blind = False
         self._exchanges: dict[int, Exchange] = {}
+        self._account = Account(recorder)
 
     # on the path
 
@@ -199,7 +230,11 @@ class Connection:
         self._put(self._on_client_data, (t, data), len(data))
 
     def server_data(self, t: int, read: int, data: bytes, queued: int) -> None:
-        """A copy of bytes that the server sent."""
+        """A copy of bytes that the server sent; of a body that nobody records, no more than how many."""
+        self._passed += len(data)
+        if self._passed <= self._skip_to:
+            self._gap += len(data)
+            return
         self._put(self._on_server_data, (t, read, data, queued), len(data))
 
     def closed(self, t: int, side: Side, how: How) -> None:
@@ -212,15 +247,25 @@ class Connection:
 
     def _put(self, step: Callable[..., None], args: tuple[object, ...], size: int) -> None:
         # Once bytes were skipped, the framing of what follows is unknown: nothing more is queued.
-        if not self._skipped and self._recorder.put(step, args, size and size + _OVERHEAD):
+        if self._gap:
+            gap, self._gap = self._gap, 0
+            self._recorder.put(self._on_gap, (time.monotonic_ns(), gap))
+        weight = size and size + _OVERHEAD
+        has_share = not size or self._recorder.has_share(self._put_bytes - self._taken_bytes, weight)
+        if not self._skipped and has_share and self._recorder.put(step, args, weight):
+            self._put_bytes += weight
             return
         self._skipped += max(size, 1)
         self._overrun = self._overrun or self._recorder.put(self._on_overrun, (args[0],))
 
     # on the observer thread
 
+    def _taken(self, size: int) -> None:
+        self._recorder.taken(size + _OVERHEAD)
+        self._taken_bytes += size + _OVERHEAD
+
     def _on_client_data(self, t: int, data: bytes) -> None:
-        self._recorder.taken(len(data) + _OVERHEAD)
+        self._taken(len(data))
         if self._observer is None and not self._blind:
             self._early.append((t, data))
             self._observe(t, self._choose, b"".join(early for _, early in self._early))
@@ -238,7 +283,8 @@ class Connection:
         return [pair for t, data in early for pair in self._observer.client_data(t, data)]
 
     def _on_server_data(self, t: int, read: int, data: bytes, queued: int) -> None:
-        self._recorder.taken(len(data) + _OVERHEAD)
+        self._taken(len(data))
+        self._seen += len(data)
         if self._observer is None and not self._blind and (self._protocol == "h2" or _is_settings(data)):
             self._protocol = "h2"
             self._observe(t, self._choose, b"")
@@ -246,6 +292,21 @@ class Connection:
             self._blind, self._early = True, []  # a server that speaks first is not an HTTP/1 server
         else:
             self._observe(t, self._observer.server_data, t, read, data, queued)
+        self._look_ahead()
+        if self._exchanges:
+            self._recorder.rest(len(data))
+
+    def _look_ahead(self) -> None:
+        """Tell the path how far what passes is of no interest: a fast download would fill the queue."""
+        with suppress(Exception):  # rather nothing is skipped
+            key, size = self._observer.to_come() if self._observer else (0, 0)
+            if size and key not in self._exchanges:
+                self._skip_to = self._seen + size
+
+    def _on_gap(self, t: int, size: int) -> None:
+        self._seen += size
+        if self._observer:
+            self._observe(t, self._observer.skip, t, size)
 
     def _on_closed(self, t: int, side: Side, how: How) -> None:
         if self._observer:
@@ -253,6 +314,8 @@ class Connection:
 
     def _on_remark(self, remark: Remark) -> None:
         self._facts([(0, remark)])
+        if remark.kind == "host-kept":  # the exchange that it is about has no trace yet
+            self._recorder.say_once(f"{self.tap.name}: {remark.text}")
 
     def _on_overrun(self, t: int) -> None:
         why = "the tap fell too far behind; from here on this connection was not observed"
@@ -285,18 +348,26 @@ class Connection:
         if key == 0:
             self._about_all(fact)
         elif isinstance(fact, RequestHead):
-            self._exchanges[key] = Exchange(self._recorder, self._tap, fact)
+            self._begin(key, fact)
         elif found := self._exchanges.get(key):
             found.take(fact)
             if isinstance(fact, Ended) or found.ignored:
                 self._exchanges.pop(key, None)
 
+    def _begin(self, key: int, head: RequestHead) -> None:
+        if self._account.has_room(size_of(head)):
+            self._exchanges[key] = Exchange(self._recorder, self.tap, head, self._account)
+        elif self._observer:
+            self._give_up(
+                head.t, "too many requests wait for their answer at once; from here on it was not observed"
+            )
+
     def _about_all(self, fact: Fact) -> None:
         for each in self._exchanges.values():
             each.take(fact)
         if isinstance(fact, Remark) and fact.kind == "observer-stopped":
-            self._tap.unobserved += 1
-            self._recorder.suffered(f"{self._tap.name}: stopped observing a connection: {fact.text}")
+            self.tap.unobserved += 1
+            self._recorder.suffered(f"{self.tap.name}: stopped observing a connection: {fact.text}")
 
 
 def _is_settings(data: bytes) -> bool:
@@ -308,7 +379,7 @@ class ExchangeTap:
     """One exchange at fidelity `http`: mitmproxy's hooks give facts instead of bytes."""
 
     def __init__(self, recorder: Recorder, tap: Tap) -> None:
-        self._recorder, self._tap = recorder, tap
+        self._recorder, self.tap = recorder, tap
         self._dropped = [0, 0, 0]  # first t, chunks, bytes that found the queue full
         self._exchange: Exchange | None = None
 
@@ -331,7 +402,7 @@ class ExchangeTap:
     def _on_fact(self, fact: Fact, size: int) -> None:
         self._recorder.taken(size)
         if isinstance(fact, RequestHead):
-            self._exchange = Exchange(self._recorder, self._tap, fact)
+            self._exchange = Exchange(self._recorder, self.tap, fact)
         elif self._exchange:
             self._exchange.take(fact)
 

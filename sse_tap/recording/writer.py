@@ -10,6 +10,7 @@ chunk lines are dropped from the record and counted in a `lost` record; other li
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections import deque
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sse_tap.recording.descriptors import Room
 from sse_tap.trace import file as tracefile
 from sse_tap.trace.records import Header, Lost
 
@@ -31,6 +33,12 @@ _MOST_TROUBLES = 10
 type Opener = Callable[[Path], int]
 type Write = Callable[[int, bytes], int]
 type Report = Callable[[str], None]
+
+
+def reopen(path: Path) -> int:
+    """Open a trace file that was begun, to go on at its end; never follows a link."""
+    flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    return os.open(path, flags)
 
 
 def open_private(path: Path) -> int:
@@ -72,6 +80,8 @@ class TraceFile:
     recorded: int = 0
     unwritten: int = 0
     fd: int | None = None
+    begun: bool = False  # it was opened before
+    waits: bool = False  # ... for a descriptor
     torn: bool = False  # the file ends in mid-line
     gone: bool = False  # the file was removed under us
     closed: bool = False
@@ -103,6 +113,8 @@ class TraceWriter:
         self._added = self._taken = 0  # bytes; each has one writing thread
         self._wake = threading.Event()
         self._stopping = False
+        self._room = Room()
+        self._opened: dict[int, TraceFile] = {}  # by id(): those with a descriptor
         self._troubled: set[int] = set()  # id() of the files that could not be written last time
         self._troubles = 0
         self._too_slow = False
@@ -188,6 +200,27 @@ class TraceWriter:
             self._guarded(self._put, file, lines)
         for file in closing:
             self._guarded(self._finish, file)
+        if self._opened and self._room.is_short():
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Leave the descriptors to the streams: a file that is needed again is opened again."""
+        for file in self._opened.values():
+            if file.fd is not None:
+                os.close(file.fd)
+                file.fd = None
+        self._opened.clear()
+
+    def _open(self, file: TraceFile) -> None:
+        try:
+            file.fd = reopen(file.path) if file.begun else self._opener(file.path)
+        except FileNotFoundError:
+            if not file.begun:
+                raise
+            self._lose_file(file)
+        else:
+            file.begun = True
+            self._opened[id(file)] = file
 
     def _guarded(self, step: Callable[..., None], file: TraceFile, *args: object) -> None:
         try:
@@ -202,13 +235,28 @@ class TraceWriter:
         held = [todo.pop()] if todo and todo[-1].lost and not last else []
         written = 0
         try:
-            if file.fd is None and not file.gone and todo:
-                file.fd = self._opener(file.path)
+            file.waits = bool(todo) and not self._is_open(file, todo)
+            if file.waits:
+                file.kept = todo + held
+                return
             written = self._write_all(file, b"".join(line.data for line in todo))
         except Exception as error:  # noqa: BLE001 - see _guarded; the lines are settled all the same
             self._trouble(file, error)
         self._settle(file, todo, written)
         file.kept += held
+
+    def _is_open(self, file: TraceFile, todo: list[_Line]) -> bool:
+        """Open the file; False where no descriptor is left, and not too much waits for one."""
+        if file.fd is not None or file.gone:
+            return True
+        try:
+            self._open(file)
+        except OSError as error:
+            waits = sum(len(line.data) for line in todo)
+            if error.errno in (errno.EMFILE, errno.ENFILE) and waits < _KEPT_PER_FILE and not self._stopping:
+                return False
+            raise
+        return True
 
     def _write_all(self, file: TraceFile, data: bytes) -> int:
         """Write everything; on a fault say how much went out before it."""
@@ -233,11 +281,14 @@ class TraceWriter:
         """Give up a file that was removed: what was written to it is lost, and nothing more is."""
         assert file.fd is not None
         if os.fstat(file.fd).st_nlink == 0:
-            file.gone = True
             os.close(file.fd)
             file.fd = None
-            file.unwritten, file.recorded = file.unwritten + file.recorded, 0
-            self._report(f"{file.path}: removed while it was being recorded; this trace is lost")
+            self._lose_file(file)
+
+    def _lose_file(self, file: TraceFile) -> None:
+        file.gone = True
+        file.unwritten, file.recorded = file.unwritten + file.recorded, 0
+        self._report(f"{file.path}: removed while it was being recorded; this trace is lost")
 
     def _settle(self, file: TraceFile, todo: list[_Line], written: int) -> None:
         """Count what was recorded; keep what was not for another try, and of chunks that they are lost."""
@@ -269,6 +320,10 @@ class TraceWriter:
     def _finish(self, file: TraceFile) -> None:
         if file.kept:
             self._put(file, [], last=True)
+            if file.waits:
+                self._queue.append((file, None))
+                return
+        self._opened.pop(id(file), None)
         if file.fd is not None:
             if not os.fstat(file.fd).st_size:
                 file.path.unlink(missing_ok=True)  # not even its header could be written

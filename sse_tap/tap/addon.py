@@ -30,6 +30,7 @@ from OpenSSL import SSL
 from sse_tap import __version__
 from sse_tap.observe.facts import RequestHead, ResponseHead
 from sse_tap.recording.alarm import HoldAlarm
+from sse_tap.recording.descriptors import raise_limit
 from sse_tap.recording.desk import Listener, Seams, Tap
 from sse_tap.recording.recorder import Recorder
 from sse_tap.recording.verdict_lines import Line, VerdictLines
@@ -43,7 +44,7 @@ from sse_tap.tap.settings import check, declare, parse_filter, parse_names, pars
 from sse_tap.tap.spec import TapSpec
 from sse_tap.trace import redact
 from sse_tap.trace.records import Headers, media_type
-from sse_tap.util.text import plural, visible
+from sse_tap.util.text import plural, size, visible
 
 logger = logging.getLogger("sse_tap")
 
@@ -115,6 +116,7 @@ class SSETap:
             return  # the first client was faster
         self._loop = asyncio.get_running_loop()
         self._lift_limits()
+        raise_limit()
         if ctx.master.addons.get(UpstreamFirst.name) is None:
             ctx.master.addons.add(UpstreamFirst())
         self._start_recorder()
@@ -167,7 +169,7 @@ class SSETap:
         if recorder is None:
             return
         if not recorder.close():
-            logger.warning("sse-tap: the disk did not take the rest of the record in time; it is lost")
+            logger.warning(f"sse-tap: {_unfinished(recorder)}")
         self._finish_verdicts()
         for line in self._summaries():
             logger.log(_ALERT, line)
@@ -472,7 +474,16 @@ def summary(*taps: Tap) -> str:
         f"{recorded} recorded, {chunks - recorded} lost"
     )
     text += f"; {unobserved} could not be followed to the end" if unobserved else ""
+    unread = sum(tap.unread for tap in taps)
+    text += f"; {size(unread)} passed that were not looked at any more" if unread else ""
     return text + _unrecorded(sum((tap.unrecorded for tap in taps), Counter()))
+
+
+def _unfinished(recorder: Recorder) -> str:
+    """What the recorder did not get done before the tap ended, and why."""
+    if recorder.unread:
+        return f"the recorder did not look at the last {size(recorder.unread)} in time; they are not recorded"
+    return "the disk did not take the rest of the record in time; it is lost"
 
 
 def _unrecorded(passed: Counter[str]) -> str:

@@ -153,11 +153,19 @@ class WireLayer(layer.Layer):
             yield commands.SendData(self._client, event.data)
             self._saw_server_data(t, event.data)
         else:
-            data = self._rewriter.feed(event.data) if self._rewriter else event.data
+            data = self._rewritten(t, event.data) if self._rewriter else event.data
             if data:
                 yield commands.SendData(self._server, data)
             # what the client sent; with something injected, what was sent on, so that the trace has it
             self._record.client_data(t, data if self._rewriter and self._rewriter.injects else event.data)
+
+    def _rewritten(self, t: int, data: bytes) -> bytes:
+        assert self._rewriter
+        told = self._rewriter.feed(data)
+        if self._rewriter.gave_up:
+            self._record.remark(t, "host-kept", self._rewriter.gave_up)
+            self._rewriter.gave_up = ""
+        return told
 
     def _start(self) -> Commands:
         server = self._server

@@ -508,3 +508,80 @@ def test_hooks_past_the_bound_lose_chunks_and_later_ones_are_recorded(tmp_path: 
     assert sum(lost.chunks for lost in trace.lost) + len(trace.chunks) == 206
     assert reason(trace) == "complete"
     assert desk.tap.chunks == 206
+
+
+def test_one_connection_leaves_room_in_the_queue_for_another(tmp_path: Path) -> None:
+    gate = threading.Event()
+    desk = Desk(tmp_path, bound=1 << 20)
+    desk.recorder.put(gate.wait, (10,))
+    greedy, other = desk.connect(), desk.connect()
+    greedy.client_data(desk.tick(), REQUEST)
+    for _ in range(200):
+        greedy.server_data(desk.tick(), 1, bytes(16_000), 0)
+    desk.stream(other)
+    gate.set()
+    trace = desk.one()
+    assert trace.chunks.body == b"".join(PIECES)
+    assert reason(trace) == "complete"
+    assert len(desk.said) == 1
+    assert "fell too far behind" in desk.said[0]
+
+
+def test_one_connections_requests_leave_room_for_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sse_tap.recording.desk.MAX_KEPT", 100_000)
+    desk = Desk(tmp_path)
+    greedy = desk.connect()
+    for _ in range(100):
+        greedy.client_data(
+            desk.tick(), REQUEST.replace(b"Content-Length", b"X: " + b"x" * 9000 + b"\r\nContent-Length")
+        )
+    desk.stream(desk.connect())
+    traces = desk.close()
+    assert [reason(trace) for trace in traces if trace.chunks] == ["complete"]
+    assert desk.recorder.kept == 0
+    assert "too many requests wait" in desk.said[0]
+
+
+def test_a_body_for_which_there_is_no_room_is_left_out_and_the_trace_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sse_tap.recording.desk.MAX_KEPT", 5_000)
+    desk = Desk(tmp_path)
+    connection = desk.connect()
+    long = REQUEST.replace(b"Content-Length: 2", b"Content-Length: 90000").replace(b"{}", b"x" * 90_000)
+    connection.client_data(desk.tick(), long)
+    connection.server_data(desk.tick(), 1, HEAD + chunk(PIECES[0]) + b"0\r\n\r\n", 0)
+    trace = desk.one()
+    assert trace.request
+    assert trace.request.body is None
+    assert any("too many requests waited" in note.text for note in trace.notes)
+
+
+def test_what_was_not_looked_at_in_time_is_counted_and_not_the_disks_fault(tmp_path: Path) -> None:
+    gate = threading.Event()
+    desk = Desk(tmp_path)
+    desk.recorder.put(gate.wait, (10,))
+    connection = desk.connect()
+    connection.server_data(desk.tick(), 1, bytes(5000), 0)
+    assert not desk.recorder.close(0.1)
+    assert desk.recorder.unread >= 5000
+    assert desk.tap.unread == 5000
+    gate.set()
+
+
+def test_a_body_that_nobody_records_is_counted_and_not_queued(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, bound=200_000)
+    connection = desk.connect()
+    connection.client_data(desk.tick(), REQUEST)
+    size = 1_000_000
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % size
+    connection.server_data(desk.tick(), 1, head, 0)
+    desk.settle()
+    for _ in range(size // 10_000):
+        connection.server_data(desk.tick(), 2, bytes(10_000), 0)
+    desk.stream(connection)
+    trace = desk.one()
+    assert trace.chunks.body == b"".join(PIECES)
+    assert desk.said == []

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from sse_tap.recording import writer
 from sse_tap.recording.writer import TraceFile, TraceWriter, open_private
 from sse_tap.trace.file import encode, encode_chunks, read_trace
 from sse_tap.trace.records import Chunk, Clock, End, Header, Note, Request, Response, Trace
@@ -386,3 +387,79 @@ def test_stopping_does_not_wait_for_a_blocked_disk(tmp_path: Path) -> None:
     assert time.monotonic() - started < 5
     disk.open.set()
     assert scribe.writer.stop(10)
+
+
+def wait_until(what: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 5
+    while not (found := what()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return found
+
+
+class Short:
+    """Descriptors that are always short."""
+
+    def is_short(self) -> bool:
+        return True
+
+
+def test_where_descriptors_are_short_a_file_is_opened_for_each_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "Room", Short)
+    said: list[str] = []
+    scribe = TraceWriter(said.append)
+    file = scribe.open(tmp_path, HEADER)
+    for number in range(5):
+        scribe.append(file, b'{"n":%d}\n' % number, number, 1, 1)
+        scribe.flush()
+        assert wait_until(lambda: file.recorded == number + 1 and file.fd is None)  # noqa: B023
+    scribe.close(file)
+    assert scribe.stop(5)
+    assert said == []
+    assert len(file.path.read_bytes().splitlines()) == 6
+
+
+def test_a_file_that_was_given_back_and_removed_is_lost_and_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "Room", Short)
+    said: list[str] = []
+    scribe = TraceWriter(said.append)
+    file = scribe.open(tmp_path, HEADER)
+    scribe.flush()
+    assert wait_until(lambda: file.begun and file.fd is None)
+    file.path.unlink()
+    for number in range(3):
+        scribe.append(file, b"{}\n", number, 1, 1)
+        scribe.flush()
+    scribe.close(file)
+    assert scribe.stop(5)
+    assert [text for text in said if "removed while" in text] == said[:1]
+    assert file.lost == 3
+
+
+def test_without_any_descriptor_lines_wait_for_one(tmp_path: Path) -> None:
+    left = [False]
+
+    def opener(path: Path) -> int:
+        if not left[0]:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return open_private(path)
+
+    said: list[str] = []
+    scribe = TraceWriter(said.append, opener=opener)
+    file = scribe.open(tmp_path, HEADER)
+    for number in range(3):
+        scribe.append(file, b"{}\n", number, 1, 1)
+        scribe.flush()
+        time.sleep(0.02)
+    scribe.close(file)
+    scribe.flush()
+    time.sleep(0.05)
+    assert (file.recorded, file.lost, file.closed) == (0, 0, False)
+    left[0] = True
+    scribe.flush()
+    assert wait_until(lambda: file.closed)
+    assert (file.recorded, file.lost, said) == (3, 0, [])
+    assert scribe.stop(5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 import pytest
@@ -193,3 +194,52 @@ def test_an_injected_line_ends_each_head_and_nothing_else_changes(cut: int) -> N
 def test_a_head_that_has_the_field_is_left_alone(cut: int) -> None:
     data = b"GET / HTTP/1.1\r\nHost: a\r\nTraceParent: 00-x-y-01\r\n\r\n"
     assert injecting(data, cut) == data
+
+
+AMBIGUOUS = {
+    "two lengths": b"Content-Length: 3\r\nContent-Length: 4\r\n",
+    "no number": b"Content-Length: +3\r\n",
+    "a number past any body": b"Content-Length: " + b"9" * 30 + b"\r\n",
+    "two codings": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+    "a coding that is not known": b"Transfer-Encoding: gzip, chunked\r\n",
+    "a folded length": b"Content-Length:\r\n 3\r\n",
+    "a space before the colon": b"Content-Length : 3\r\n",
+}
+
+
+@pytest.mark.parametrize("fields", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
+def test_behind_a_body_whose_end_could_be_read_in_two_ways_nothing_changes(fields: bytes) -> None:
+    sent = b"POST / HTTP/1.1\r\nHost: chat.test\r\n" + fields + b"\r\n" + GET
+    assert through([sent]) == through(bytewise(sent)) == sent
+
+
+def test_the_same_length_twice_is_one() -> None:
+    sent = SIZED.replace(b"Content", b"Content-Length: 14\r\nContent")
+    assert through([sent + GET]) == sent.replace(b"Host: a", b"Host: chat.test:81") + TOLD
+
+
+def test_a_head_past_any_bound_is_said_once() -> None:
+    by = rewriter()
+    by.feed(b"GET / HTTP/1.1\r\nX: " + b"y" * (MAX_HEAD - 100))
+    assert by.gave_up == ""
+    by.feed(b"y" * 200)
+    assert "longer than 1 MiB" in by.gave_up
+
+
+def test_what_a_head_costs_grows_with_its_bytes_alone() -> None:
+    def seconds(size: int) -> float:
+        by = rewriter()
+        began = time.thread_time()
+        for piece in bytewise(b"GET / HTTP/1.1\r\nX: " + b"y" * size):
+            by.feed(piece)
+        return time.thread_time() - began
+
+    assert seconds(240_000) < 20 * seconds(30_000)
+
+
+def test_many_requests_in_one_read_cost_little() -> None:
+    by = rewriter()
+    flood = b"GET / HTTP/1.1\r\nHost: chat.test\r\n\r\n" * 1800  # 64 KiB
+    began = time.thread_time()
+    assert by.feed(flood) == flood
+    assert time.thread_time() - began < 0.06  # h11 took longer than that for half of them

@@ -29,6 +29,9 @@ class Notes:
     def closed(self, t: int, side: str, how: str) -> None:
         self.told.append(("closed", side, how))
 
+    def remark(self, t: int, kind: str, text: str) -> None:
+        self.told.append(("remark", kind, text))
+
 
 class Bench:
     """A wire layer between two connections that are open."""
@@ -139,3 +142,12 @@ def test_looking_after_a_closed_half_ends_with_the_connection() -> None:
     bench.server.state &= ~ConnectionState.CAN_READ
     bench.give(events.ConnectionClosed(bench.server))
     assert bench.give(events.Wakeup(again)) == []
+
+
+def test_a_rewriter_that_gives_up_is_noted() -> None:
+    rewriter = HostRewriter("chat.test", "chat.test")
+    bench = started(rewriter=rewriter)
+    rewriter.gave_up = "too long"
+    bench.give(events.DataReceived(bench.client, b"x"))
+    assert ("remark", "host-kept", "too long") in bench.notes.told
+    assert rewriter.gave_up == ""
