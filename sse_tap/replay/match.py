@@ -35,6 +35,11 @@ class Ask:
         return self.headers.get(name.encode(), b"").decode("utf-8", "replace")
 
     @property
+    def authority(self) -> str:
+        """Whom the client meant to ask."""
+        return self.header(":authority") or self.header("host")
+
+    @property
     def last_event_id(self) -> str:
         """Where an EventSource wants to go on (WHATWG HTML, 9.2.4)."""
         return self.header("last-event-id")
