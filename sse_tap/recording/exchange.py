@@ -196,7 +196,7 @@ class Exchange:
             clock=Clock("monotonic", self._origin, self._desk.boot_id),
             recorder=self._desk.versions,
             listen=tap.listen,
-            mode=tap.mode,
+            mode=redact.redact_text(tap.mode),
             fidelity=tap.fidelity,
         )
         self._file = self._desk.writer.open(self._desk.directory, header)

@@ -99,8 +99,8 @@ class Http2:
             stream = self._streams[event.stream_id]
             stream.task = asyncio.create_task(self._serve(stream))
         elif isinstance(event, StreamReset):
-            if stream := self._streams.pop(event.stream_id or 0, None):
-                self._forget(stream)
+            if gone := self._streams.pop(event.stream_id or 0, None):
+                self._forget(gone)
         elif isinstance(event, ConnectionTerminated):
             raise ConnectionResetError
 

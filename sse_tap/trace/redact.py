@@ -26,6 +26,7 @@ __all__ = [
     "redact_body",
     "redact_headers",
     "redact_request_body",
+    "redact_text",
     "redact_url",
 ]
 
@@ -61,6 +62,11 @@ def _header_value(name: str, value: str, extra: Pattern[str] | None) -> str:
     refers = name.lower().endswith(_REFERENCES)
     spans = references_in(value, extra) if refers else urls_in(value, extra)
     return replaced(value, spans) if spans else value
+
+
+def redact_text(text: str) -> str:
+    """A text with user and password in its URLs replaced, and keys by their look."""
+    return replaced(text, urls_in(text))
 
 
 # --- request bodies ---------------------------------------------------------------------------------
