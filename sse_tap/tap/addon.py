@@ -32,6 +32,7 @@ from sse_tap.observe.facts import RequestHead, ResponseHead
 from sse_tap.recording.alarm import HoldAlarm
 from sse_tap.recording.desk import PROCESS_KEY, Listener, Seams, Tap
 from sse_tap.recording.recorder import Recorder
+from sse_tap.recording.retention import Retention
 from sse_tap.recording.verdict_lines import Line, VerdictLines
 from sse_tap.tap.hostheader import HostRewriter, authority, names_a_host, same_host
 from sse_tap.tap.httpfacts import FlowRecord
@@ -153,10 +154,18 @@ class SSETap:
             hash_key=parse_hash_key(options.sse_tap_hash_key) or PROCESS_KEY,
         )
         self._recorder.listeners.extend(self._listeners)
+        if options.sse_tap_max_disk or options.sse_tap_max_age:
+            self._keep_room(self._recorder)
         self._verdicts = VerdictLines(self._on_verdict, self._report)
         self._recorder.listeners.append(self._verdicts)
         if options.sse_tap_alarm:
             self._recorder.listeners.append(HoldAlarm(options.sse_tap_alarm, self._report))
+
+    def _keep_room(self, recorder: Recorder) -> None:
+        limits = ctx.options.sse_tap_max_disk, ctx.options.sse_tap_max_age
+        keeper = Retention(recorder.directory, *limits, self._report)
+        keeper.look()
+        recorder.listeners.append(keeper)
 
     def _report(self, text: str) -> None:
         """Log from any thread: mitmproxy's log handlers expect the event loop's."""

@@ -56,6 +56,15 @@ def declare(loader: Loader) -> None:
         "The one option that adds bytes to what passes.",
         choices=CHOICES["sse_tap_inject"],
     )
+    loader.add_option(
+        "sse_tap_max_disk",
+        int,
+        0,
+        "Remove the oldest finished traces when the folder holds more (MiB; 0: keep all).",
+    )
+    loader.add_option(
+        "sse_tap_max_age", int, 0, "Remove finished traces that are older (hours; 0: keep all)."
+    )
     loader.add_option("sse_tap_queue", int, 64, "MiB that may wait for the recorder and for the disk.")
 
 
@@ -73,9 +82,15 @@ def check(given: options.Options, updated: set[str]) -> None:
         if getattr(given, name) not in choices:
             named = ", ".join(choice or "nothing" for choice in choices)
             raise exceptions.OptionsError(f"{name}: give one of {named}")
-    for name, unit in (("sse_tap_queue", "MiB"), ("sse_tap_alarm", "ms")):
+    for name, unit in _NUMBERS:
         if name in updated and getattr(given, name) < 0:
             raise exceptions.OptionsError(f"{name}: give a number of {unit}, 0 or more")
+
+
+_NUMBERS = (
+    *(("sse_tap_queue", "MiB"), ("sse_tap_alarm", "ms")),
+    *(("sse_tap_max_disk", "MiB"), ("sse_tap_max_age", "hours")),
+)
 
 
 def parse_names(text: str) -> dict[int, str]:

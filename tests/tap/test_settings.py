@@ -37,6 +37,8 @@ def test_names_that_cannot_be(text: str) -> None:
         ("sse_tap_hash_key", "no-such-file\0"),
         ("sse_tap_queue", -1),
         ("sse_tap_alarm", -1),
+        ("sse_tap_max_disk", -1),
+        ("sse_tap_max_age", -1),
         ("sse_tap_fidelity", "best"),
         ("sse_tap_inject", "yes"),
         ("sse_tap_dir", "/dev/null/recordings"),
