@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 export PYTHON
 
-.PHONY: help demo test test-rest test-all lint types format check bench matrix snapshots wheel clean
+.PHONY: help demo test test-rest test-all fuzz lint types format check bench matrix snapshots wheel clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile | expand -t 18
@@ -21,6 +21,9 @@ test-rest: .venv/stamp ## those that `make test` leaves out
 
 test-all: .venv/stamp ## every test
 	@$(PYTEST) $(ARGS)
+
+fuzz: .venv/stamp ## hostile input, new each time: make fuzz EXAMPLES=100000
+	@SSE_TAP_FUZZ=$(or $(EXAMPLES),5000) $(PYTEST) --timeout=0 tests/fuzz $(ARGS)
 
 lint: .venv/stamp ## ruff: lint and format
 	@$(BIN)/ruff check .

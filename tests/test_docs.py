@@ -84,6 +84,8 @@ HELD = [str(SAMPLES / f"held-{tap}.sse.jsonl") for tap in ("origin", "edge")]
 # Options that the documents name and that are other programs'.
 FOREIGN = {
     "--cacert": "curl",
+    "--include": "rclone",
+    "--min-age": "rclone",
     "--connect-to": "curl",
     "--mode": "mitmproxy",
     "--trace": "curl",
@@ -575,6 +577,20 @@ def test_the_exit_status_is_the_documented_one(status: int, arguments: list[str]
     meanings = {0: "fine", 1: "something was flagged or differs", 2: "wrong usage or unreadable input"}
     assert f"| `{status}` | {meanings[status]}" in section(page("options"), "Exit status")
     assert CliRunner().invoke(main, arguments).exit_code == status
+
+
+UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "s": 1, "h": 3600}
+
+
+def test_the_limits_of_the_page_are_the_programs() -> None:
+    """`| what | 64 MiB | what happens | `module:CONSTANT` |`."""
+    rows = re.findall(
+        r"^\| [^|]* \| (\d+) ?(\w*) \| [^|]* \| `([\w.]+):(\w+)` \|$", page("limits"), re.MULTILINE
+    )
+    assert len(rows) >= 30
+    assert page("limits").count("| `sse_tap.") == len(rows)
+    for number, unit, module, constant in rows:
+        assert getattr(import_module(module), constant) == int(number) * UNITS[unit], constant
 
 
 # --- the samples --------------------------------------------------------------------------------------------

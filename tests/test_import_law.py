@@ -50,7 +50,7 @@ WITHOUT_TEST = {
     "__main__.py": "one line",
 }
 # Folders of tests about real proxies, clients and connections, not about one source.
-ABOUT_THE_WHOLE = ("matrix", "stack", "transparency")
+ABOUT_THE_WHOLE = ("fuzz", "matrix", "stack", "transparency")
 # Test files without a source of their own name.
 WITHOUT_SOURCE = {
     "test_children.py": "about every command that a source starts",

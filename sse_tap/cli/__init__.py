@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "send": ("sse_tap.cli.send:command", "Send a recorded request again and compare."),
     "play": ("sse_tap.cli.play:command", "Watch a trace again at its own pace."),
     "export": ("sse_tap.cli.export:command", "Write traces in another format."),
+    "scrub": ("sse_tap.cli.scrub:command", "Take out of a trace what must not be shared."),
     "import": ("sse_tap.cli.import_:command", "Read traces from another format."),
 }
 

@@ -108,8 +108,13 @@ def scan(folder: str) -> tuple[list[Entry], list[Refused]]:
 
 
 def files(folder: str) -> list[Path]:
-    """Every file in a folder that is named as a trace, readable or not; a single file for itself."""
+    """Every file in a folder that is named as a trace, readable or not; a single file for itself.
+
+    Raises TraceError for a pipe, a device or a socket, of which the end may never come.
+    """
     home = Path(folder)
+    if home.exists() and not home.is_dir() and not home.is_file():
+        raise TraceError(f"{visible(folder)} is neither a folder nor a file: name a folder of traces")
     found = named_as_traces(home) if home.is_dir() else []
     return found or find_traces([folder])
 

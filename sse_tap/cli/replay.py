@@ -102,7 +102,21 @@ def pace_options[F: Callable[..., Any]](function: F) -> F:
     "--key", type=click.Path(), metavar="FILE", help="Its private key (PEM), unless it is in the same file."
 )
 @click.option("--http1", is_flag=True, help="Offer no HTTP/2 over TLS.")
-@click.option("--cors", is_flag=True, help="Let pages of other origins ask and read, preflight included.")
+@click.option(
+    "--cors",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let pages of this origin, e.g. http://localhost:3000, ask and read; repeatable. '*': any, without "
+    "credentials.",
+)
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Answer to this name too; repeatable. Addresses, names without a dot and those of private domains "
+    "need none. '*': any, also those that a stranger's page pointed here.",
+)
 @json_option("Print JSON lines: where it listens, each request, and the drift at the end.")
 def command(paths: Sequence[str], http1: bool, as_json: bool, **options: Any) -> None:
     """Serve recorded streams again: same bytes, same chunks, same times, same end.

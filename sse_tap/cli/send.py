@@ -16,6 +16,7 @@ from sse_tap.blocks.timing import decode_body
 from sse_tap.cli.inputs import load_one
 from sse_tap.cli.options import examples, json_option, trace_argument
 from sse_tap.cli.output import console, print_json, rounded
+from sse_tap.exporting.curl import variable
 from sse_tap.recording.desk import Tap
 from sse_tap.recording.recorder import Recorder
 from sse_tap.replay.client import Outgoing, authority_of, exchange
@@ -29,7 +30,6 @@ from sse_tap.util.text import shorten, visible
 from sse_tap.util.urls import split, target_of
 
 TAP = "send"
-ENVIRONMENT = "SSE_TAP_HEADER_"
 # An error page is an answer too.
 TYPES = (
     "application/json",
@@ -149,7 +149,7 @@ def compose(
 
 
 def _from_environment(name: str, value: str, environment: Mapping[str, str]) -> str:
-    key = ENVIRONMENT + name.upper().replace("-", "_")
+    key = variable(name)
     return environment.get(key, value) if value == REDACTED else value
 
 
@@ -158,7 +158,7 @@ def unset(request: Request, outgoing: Outgoing) -> Iterator[str]:
     sent = {name.lower() for name, _ in outgoing.headers}
     for name, value in request.headers:
         if value == REDACTED and name.lower() not in sent:
-            key = ENVIRONMENT + name.upper().replace("-", "_")
+            key = variable(name)
             yield visible(f"sent without {name}: give --header '{name}: …' or set {key}")
     if REDACTED in outgoing.url:
         yield "the recorded query holds redacted values: give the whole URL to set them"

@@ -364,6 +364,7 @@ def _request_object(request: Request, begin: int) -> dict[str, Any]:
         "body_bytes": request.body_bytes,
         "body_truncated": request.body_truncated,
         "body_sha256": request.body_sha256,
+        "body_key": request.body_key,
     }
 
 

@@ -12,6 +12,9 @@ from sse_tap.trace.redact import REDACTED
 from sse_tap.util.text import visible
 from sse_tap.util.urls import split
 
+ENVIRONMENT = "SSE_TAP_HEADER_"
+"""How the variables begin that hold headers which a trace does not."""
+
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # curl makes these itself, or they belong to the recorded connection.
 _OWN = frozenset(
@@ -24,7 +27,7 @@ def write(traces: Sequence[Trace]) -> str:
     """A command for each trace with a request.
 
     Secrets are not in a trace: a redacted header becomes a variable of the environment, e.g.
-    `$AUTHORIZATION`.
+    `$SSE_TAP_HEADER_AUTHORIZATION`. Whoever wrote the trace chose where it is sent, so no other variable is.
     """
     return "\n".join(command(trace.request) for trace in traces if trace.request is not None)
 
@@ -38,10 +41,15 @@ def command(request: Request) -> str:
         *_how(request),
         *_headers(request),
         *body,
-        f"--url {quote(request.url)}",
+        f"--url {quote(_url(request.url))}",
     ]
     notes = "".join(f"# {note}\n" for note in _notes(request))
     return notes + pipe + " \\\n  ".join(parts) + "\n"
+
+
+def _url(url: str) -> str:
+    """A URL that curl takes for one: `@file` (curl 8.13 and newer) is a list of URLs in a file."""
+    return f"http://{url}" if url.startswith("@") else url
 
 
 def _how(request: Request) -> Iterator[str]:
@@ -77,9 +85,8 @@ def _sent(request: Request) -> Headers:
 
 
 def variable(header: str) -> str:
-    """The variable that stands for a redacted header: `X-Api-Key` -> `X_API_KEY`."""
-    name = re.sub(r"[^A-Za-z0-9]", "_", header).upper()
-    return name if not name[:1].isdigit() else f"_{name}"
+    """The variable that stands for a redacted header: `X-Api-Key` -> `SSE_TAP_HEADER_X_API_KEY`."""
+    return ENVIRONMENT + re.sub(r"[^A-Za-z0-9]", "_", header).upper()
 
 
 def _body(request: Request) -> Iterator[str]:
@@ -103,6 +110,8 @@ def _encoded(body: bytes | None) -> str:
 def _notes(request: Request) -> Iterator[str]:
     if request.body is None:
         yield "the record does not hold the request's body"
+    if sent := [variable(name) for name, value in _sent(request) if value == REDACTED]:
+        yield f"set {' and '.join(dict.fromkeys(sent))}: sent to {visible(split(request.url).netloc)}"
     if REDACTED in request.url or REDACTED.encode() in (request.body or b""):
         yield f"replace {REDACTED} by what was there"
 
@@ -118,7 +127,10 @@ def quote(text: str) -> str:
         return shlex.quote(text)
     body = text.rstrip("\n")  # $() loses the line ends at the end
     end = shlex.quote(text[len(body) :]) if len(body) < len(text) else ""
-    return f"\"$(printf '{''.join(map(_printed, body))}')\"{end}"
+    printed = "".join(map(_printed, body))
+    # A format that begins with a hyphen would be an option: the boundary of a multipart body does.
+    printed = "\\055" + printed[1:] if printed.startswith("-") else printed
+    return f"\"$(printf '{printed}')\"{end}"
 
 
 def _printed(char: str) -> str:

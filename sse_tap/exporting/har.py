@@ -35,7 +35,7 @@ def _entry(trace: Trace) -> dict[str, Any]:
     assert trace.request is not None
     assert trace.response is not None
     begin, first = start_of(trace), trace.response.t
-    started = (when(trace.header.started_at) or _EPOCH) + timedelta(microseconds=begin / 1000)
+    started = _later(when(trace.header.started_at) or _EPOCH, begin)
     blocks = blocks_of(trace)
     wait, receive = max(0, first - begin) / 1e6, max(0, finish_of(trace) - first) / 1e6
     return {
@@ -58,6 +58,14 @@ def _entry(trace: Trace) -> dict[str, Any]:
         "_eventSourceMessages": list(_messages(blocks, started, begin)),
         "_sse_tap": _own(trace, blocks),
     }
+
+
+def _later(moment: datetime, ns: int) -> datetime:
+    """A moment `ns` later; the moment itself where that lies beyond the calendar."""
+    try:
+        return moment + timedelta(microseconds=ns / 1000)
+    except OverflowError:
+        return moment
 
 
 def _pairs(headers: Headers) -> list[dict[str, str]]:

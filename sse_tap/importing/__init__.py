@@ -22,7 +22,7 @@ from sse_tap.trace.records import (
     header_value,
     media_type,
 )
-from sse_tap.trace.redact import redact_body, redact_headers, redact_url
+from sse_tap.trace.redact import Unreadable, redact_headers, redact_request_body, redact_url
 
 STREAM_TYPES = NDJSON_TYPES | {"text/event-stream"}
 MAX_T = 1 << 62  # ns; what a stranger's numbers are held to
@@ -101,16 +101,26 @@ def trace_of(found: Found, tap: str, source: str) -> Trace:
 
 
 def _request(found: Found) -> Request:
-    media = header_value(found.request_headers, "content-type") or ""
+    body = _redacted(found)
     return Request(
         t=0,
         method=found.method,
         url=redact_url(found.url),
         http_version=found.http_version,
         headers=redact_headers(found.request_headers),
-        body=None if found.body is None else redact_body(found.body, media),
-        body_sha256="" if found.body is None else hashlib.sha256(found.body).hexdigest(),
+        body=body,
+        # Of a body with a secret in it the hash would tell the secret to whoever can guess it.
+        body_sha256=hashlib.sha256(body).hexdigest() if body is not None and body == found.body else "",
+        body_truncated=body is None and found.body is not None,
     )
+
+
+def _redacted(found: Found) -> bytes | None:
+    """The request's body without its secrets; None where there is none, or it cannot be searched for them."""
+    try:
+        return None if found.body is None else redact_request_body(found.body, found.request_headers)
+    except Unreadable:
+        return None
 
 
 def _chunks(found: Found) -> Chunks:
@@ -129,7 +139,11 @@ def _held(t: int) -> int:
 
 
 def _written(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:  # the first or last day of the calendar
+        moment = moment.replace(tzinfo=UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _id(found: Found, tap: str) -> str:

@@ -29,7 +29,7 @@ def read(data: bytes) -> list[Found]:
     try:
         entries = json.loads(data.decode("utf-8-sig"))["log"]["entries"]
         found = [_found(entry) for entry in entries if _answered(entry)]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise CannotImport(f"it is no HAR ({type(error).__name__}: {error})") from None
     return found
 

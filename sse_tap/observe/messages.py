@@ -285,12 +285,13 @@ def parse_response(head: bytes) -> tuple[int, str, Headers]:
     return event.status_code, f"HTTP/{event.http_version.decode()}", _fields(event.headers)
 
 
-def head_end(data: bytes, start: int = 0) -> int:
+_BLANK_LINE = re.compile(rb"\n\r?\n")  # one pass: many small heads may stand in one read
+
+
+def head_end(data: bytes | bytearray, start: int = 0) -> int:
     """Offset just past the blank line that ends a head; -1 where it has not come."""
-    crlf, lf = data.find(b"\n\r\n", start), data.find(b"\n\n", start)
-    if crlf < 0 and lf < 0:
-        return -1
-    return crlf + 3 if lf < 0 or 0 <= crlf < lf else lf + 2
+    found = _BLANK_LINE.search(data, start)
+    return found.end() if found else -1
 
 
 class MessageReader:
@@ -307,7 +308,7 @@ class MessageReader:
         on_end: Callable[[Headers], None],
     ) -> None:
         self._on_head, self._on_body, self._on_end = on_head, on_body, on_end
-        self._head = b""
+        self._head = bytearray()  # one that has begun
         self.body: Body | None = None
         self.stopped = False
 
@@ -331,20 +332,31 @@ class MessageReader:
         if not self._head:  # RFC 9112, 2.2: empty lines before a message are ignored
             while pos < len(data) and data[pos] in b"\r\n":
                 pos += 1
-        # the head may end with bytes that came earlier: look again from three bytes before
-        text, known = self._head + data[pos:], max(0, len(self._head) - 3)
-        end = head_end(text, known)
+            end = head_end(data, pos)
+            head = data[pos:end] if end >= 0 else b""
+        else:
+            head, end = self._joined_head(data, pos)
         if end < 0:
-            if len(text) > MAX_HEAD:
-                raise LostPlace(f"a message head is longer than {MAX_HEAD} bytes")
-            self._head = text
+            self._keep_head(data, pos)
             return len(data)
-        pos += end - len(self._head)
-        self._head = b""
-        self.body = self._on_head(text[:end])
+        self._head = bytearray()
+        self.body = self._on_head(head)
         self.stopped = self.body is None
         self._finish_if_done()
-        return pos
+        return end
+
+    def _joined_head(self, data: bytes, pos: int) -> tuple[bytes, int]:
+        """A head that has begun before, and where in `data` it ends; -1 where it does not."""
+        # It may end with bytes that came earlier: look again from two bytes before.
+        seam = bytes(self._head[-2:])
+        end = head_end(seam + data[pos : pos + 2])
+        end = end - len(seam) + pos if end >= 0 else head_end(data, pos)
+        return (bytes(self._head) + data[pos:end], end) if end >= 0 else (b"", -1)
+
+    def _keep_head(self, data: bytes, pos: int) -> None:
+        self._head += data[pos:]
+        if len(self._head) > MAX_HEAD:
+            raise LostPlace(f"a message head is longer than {MAX_HEAD} bytes")
 
     def _read_body(self, data: bytes, pos: int) -> int:
         assert self.body is not None

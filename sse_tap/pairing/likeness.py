@@ -10,6 +10,7 @@ import re
 from collections.abc import Hashable
 from enum import IntEnum
 from functools import cached_property
+from hashlib import sha256
 from operator import sub
 from urllib.parse import urlsplit
 
@@ -62,15 +63,20 @@ def request_ids(trace: Trace) -> frozenset[str]:
 
 
 def request_key(trace: Trace) -> tuple[str, str, str] | None:
-    """Method, path with query, and body hash: what a plain proxy does not change."""
+    """Method, path with query, and which body: what a plain proxy does not change.
+
+    The body that was kept tells, or else its hash, which only says something to the taps of one key.
+    """
     if trace.request is None:
         return None
+    kept = trace.request.body
+    which = trace.request.body_sha256 if kept is None else sha256(kept).hexdigest()
     try:
         url = urlsplit(trace.request.url)
     except ValueError:
-        return trace.request.method, trace.request.url, trace.request.body_sha256
+        return trace.request.method, trace.request.url, which
     target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
-    return trace.request.method, target, trace.request.body_sha256
+    return trace.request.method, target, which
 
 
 class Side:

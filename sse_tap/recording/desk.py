@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +29,9 @@ _MOST_LAGS = 3_000  # latenesses that are remembered: a minute of them at the le
 
 MAX_KEPT = 64 << 20
 """Bytes of requests that wait for their answer, of all connections together."""
+
+PROCESS_KEY = secrets.token_bytes(32)
+"""Key of the hashes of request bodies, where no other is given: that of this process, never written."""
 
 type Wanted = Callable[[RequestHead, ResponseHead | None], bool]
 
@@ -123,7 +129,8 @@ class Seams:
     http2: Callable[[str], Observer] = lambda scheme: Http2Observer(scheme=scheme)
     redact_headers: Callable[[Headers], Headers] = redact.redact_headers
     redact_url: Callable[[str], str] = redact.redact_url
-    redact_body: Callable[[bytes, str], bytes] = redact.redact_body
+    redact_body: Callable[[bytes, Headers], bytes] = redact.redact_request_body
+    blanker: Callable[[Headers], Callable[[bytes], bytes]] | None = None  # where bodies are blanked
     encode_chunks: Callable[..., bytes] = tracefile.encode_chunks
     queue: Callable[[], deque[tuple[Callable[..., None], tuple[object, ...]]]] = deque
     writer: Callable[[Callable[[str], None], int], TraceWriter] = lambda report, bound: TraceWriter(
@@ -135,7 +142,7 @@ class Desk:
     """What every exchange is recorded by. `report` gets sentences for people (from any thread).
 
     `wanted` decides, beyond the content type, which exchanges are recorded. `versions` goes into every
-    header.
+    header. `hash_key`: of the hashes of request bodies.
     """
 
     def __init__(
@@ -148,7 +155,9 @@ class Desk:
         versions: Mapping[str, str] | None = None,
         bound: int = BOUND,
         seams: Seams | None = None,
+        hash_key: bytes = PROCESS_KEY,
     ) -> None:
+        self.hash_key, self.hash_key_id = hash_key, key_id(hash_key)
         self.directory = directory
         self.types = STREAM_TYPES | {kind.lower() for kind in types}
         self.wanted = wanted
@@ -226,6 +235,11 @@ class Account:
         """So many bytes more are kept; or, below 0, less."""
         self._own += size
         self._desk.kept += size
+
+
+def key_id(key: bytes) -> str:
+    """What tells keys apart, and tells nothing else of them: 16 hexadecimal digits."""
+    return hmac.new(key, b"sse-tap: which key", hashlib.sha256).hexdigest()[:16]
 
 
 def _place(tap: Tap, head: RequestHead) -> tuple[str, str, str]:

@@ -8,6 +8,7 @@ once. Secrets are redacted here, before anything reaches the writer.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import itertools
 import time
 from collections.abc import Callable
@@ -73,11 +74,12 @@ class Exchange:
         self._started = datetime.now(UTC).timestamp() - (time.monotonic_ns() - head.t) / 1e9
         self._body = bytearray()
         self._body_size = 0
-        self._hash = hashlib.sha256()
+        self._hash = hmac.new(desk.hash_key, digestmod=hashlib.sha256)
         self._request_done = False
         self._early: list[Note] = []
         self._file: TraceFile | None = None
         self._chunks = self._bytes = 0
+        self._blank: Callable[[bytes], bytes] | None = None  # what pieces of the body become, where they do
         self._room: int | None = None  # bytes of body that may still be kept, where not all are
         self._unsure: list[ResponseHead | BodyChunks] = []  # until the body shows whether it is a stream
         self.ignored = False
@@ -90,7 +92,7 @@ class Exchange:
 
     @property
     def body_sha256(self) -> str:
-        """Hash of the request's body; "" until it is complete."""
+        """Keyed hash of the request's body; "" until it is complete."""
         return self._hash.hexdigest() if self._request_done else ""
 
     def take(self, fact: Fact) -> None:
@@ -165,6 +167,11 @@ class Exchange:
             self._desk.remember_stream(self.tap, self.head)
         self._begin(self._request())
         headers = self._redacted_headers(fact.headers)
+        if self._desk.seams.blanker:
+            self._blank = self._desk.seams.blanker(fact.headers)
+            self._note(
+                Note(fact.t - self._origin, "blanked", "letters and digits of the bodies were replaced")
+            )
         self._write(Response(fact.t - self._origin, fact.status, fact.http_version, headers))
 
     def _passes_filter(self, fact: ResponseHead | None) -> bool:
@@ -201,7 +208,7 @@ class Exchange:
             clock=Clock("monotonic", self._origin, self._desk.boot_id),
             recorder=self._desk.versions,
             listen=tap.listen,
-            mode=tap.mode,
+            mode=redact.redact_text(tap.mode),
             fidelity=tap.fidelity,
         )
         self._file = self._desk.writer.open(self._desk.directory, header)
@@ -228,6 +235,7 @@ class Exchange:
             headers=self._redacted_headers(head.headers),
             body=body,
             body_sha256=self.body_sha256,
+            body_key=self._desk.hash_key_id if self._request_done else "",
             body_bytes=self._body_size if self._request_done else None,
             body_truncated=body is None,
         )
@@ -255,9 +263,12 @@ class Exchange:
             return f"{self.head.scheme}://{self.head.authority}/{redact.REDACTED}"
 
     def _redacted_body(self) -> bytes | None:
-        media = header_value(self.head.headers, "content-type") or ""
         try:
-            return self._desk.seams.redact_body(bytes(self._body), media)
+            return self._desk.seams.redact_body(bytes(self._body), self.head.headers)
+        except redact.Unreadable as error:
+            text = f"the request body could not be searched and was left out: {error}"
+            self._note(Note(0, "not-redacted", text))
+            return None
         except Exception as error:  # noqa: BLE001 - as above
             self._unredacted("request body", error)
             return None
@@ -274,13 +285,14 @@ class Exchange:
             return
         if not self._file or not (fact := self._within(fact)).pieces:
             return
-        size, count = sum(map(len, fact.pieces)), len(fact.pieces)
+        pieces = tuple(map(self._blank, fact.pieces)) if self._blank else fact.pieces
+        size, count = sum(map(len, pieces)), len(pieces)
         self._chunks += count
         self._bytes += size
         self.tap.chunks += count
         t = fact.t - self._origin
         try:
-            lines = self._desk.seams.encode_chunks(t, fact.read, fact.pieces, fact.queued)
+            lines = self._desk.seams.encode_chunks(t, fact.read, pieces, fact.queued)
         except Exception as error:  # noqa: BLE001 - what cannot be encoded is lost, and said to be
             self._desk.suffered(f"{type(error).__name__}: {error}")
             self._desk.writer.lose(self._file, t, count, size)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sse_tap.observe import Facts, How, Observer, Side
 from sse_tap.observe.facts import BodyChunks, Ended, Fact, Remark, RequestHead
-from sse_tap.recording.desk import Account, Desk, Seams, Tap, Wanted
+from sse_tap.recording.desk import PROCESS_KEY, Account, Desk, Seams, Tap, Wanted
 from sse_tap.recording.exchange import Exchange, size_of
 from sse_tap.recording.writer import BOUND
 
@@ -46,9 +46,17 @@ class Recorder(Desk):
         versions: Mapping[str, str] | None = None,
         bound: int = BOUND,
         seams: Seams | None = None,
+        hash_key: bytes = PROCESS_KEY,
     ) -> None:
         super().__init__(
-            directory, report, types=types, wanted=wanted, versions=versions, bound=bound, seams=seams
+            directory,
+            report,
+            types=types,
+            wanted=wanted,
+            versions=versions,
+            bound=bound,
+            seams=seams,
+            hash_key=hash_key,
         )
         self.awake = 0  # when the event loop was last known to be awake (monotonic ns; 0: not told)
         self._bound = bound

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
 from h2.exceptions import H2Error
@@ -10,12 +10,16 @@ from h11 import ProtocolError
 
 from sse_tap.replay.clock import Clock, Drift
 from sse_tap.replay.cors import preflight, shared
+from sse_tap.replay.hosts import is_own, name_of
 from sse_tap.replay.match import Ask, Library
 from sse_tap.replay.schedule import Action, Actions, Head, Pace, Piece, Stop, played, writes
 from sse_tap.trace.records import Headers, Trace
 from sse_tap.util.text import visible
 
 FAULTS_HEADER = "sse-tap-faults"
+
+MAX_SERVED = 100_000
+"""Requests that are remembered; the oldest are forgotten first."""
 
 type Send = Callable[[list[Action]], Awaitable[bool]]
 
@@ -39,7 +43,13 @@ class App:
     """What all connections share: the traces, the pace, the clock, and what has been served."""
 
     def __init__(
-        self, library: Library, pace: Pace, clock: Clock, faults: tuple[str, ...] = (), cors: bool = False
+        self,
+        library: Library,
+        pace: Pace,
+        clock: Clock,
+        faults: tuple[str, ...] = (),
+        cors: frozenset[str] = frozenset(),
+        hosts: Iterable[str] = (),
     ) -> None:
         self.library, self.pace, self.clock = library, pace, clock
         self.drift = Drift()
@@ -49,6 +59,7 @@ class App:
         self.stopping = False
         self._stamp = ((FAULTS_HEADER, ", ".join(faults)),) if faults else ()
         self._cors = cors
+        self.hosts = {host.lower() for host in hosts}
 
     async def perform(self, ask: Ask, start: int, send: Send) -> None:
         """Play the answer to `ask` through `send`, which does one write and tells whether it had to wait.
@@ -56,9 +67,13 @@ class App:
         Times count from `start` (ns), so that drift never adds up. What is late because the client did
         not take the bytes before is not counted as drift.
         """
+        if not is_own(ask.authority, self.hosts):
+            return await self._play(_misdirected(ask), start, send, timed=False)
         trace = self.library.take(ask)
-        if trace is None and self._cors and (allowed := preflight(ask)):
+        if trace is None and self._cors and (allowed := preflight(ask, self._cors)):
             return await self._play(_empty(204, allowed), start, send, timed=False)
+        if len(self.served) >= MAX_SERVED:
+            del self.served[: MAX_SERVED // 10]
         served = Served(ask.method, ask.target, trace.source if trace else "", trace is not None)
         self.served.append(served)
         self.active += 1
@@ -93,17 +108,29 @@ class App:
         """The same with more headers."""
         for action in actions:
             if isinstance(action, Head):
-                headers = shared(action.headers, ask) if self._cors else action.headers
+                headers = shared(action.headers, ask, self._cors) if self._cors else action.headers
                 action = replace(action, headers=headers + stamp)
             yield action
 
     def _not_found(self, ask: Ask) -> Actions:
         asked = f"{visible(ask.method)} {visible(ask.target)}"
         body = f"no trace answers {asked}; there is\n{self.library.listing()}\n".encode()
-        headers = (("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body))))
-        yield Head(0, 0, 404, headers)
-        yield Piece(0, 0, body)
-        yield Stop(0, 0, "complete")
+        yield from _page(404, body)
+
+
+def _page(status: int, body: bytes) -> Actions:
+    headers = (("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body))))
+    yield Head(0, 0, status, headers)
+    yield Piece(0, 0, body)
+    yield Stop(0, 0, "complete")
+
+
+def _misdirected(ask: Ask) -> Actions:
+    """RFC 9110, 15.5.20. Nothing of a trace is in it."""
+    host = visible(name_of(ask.authority))[:253]
+    yield from _page(
+        421, f"this replay is not {host}: if it shall be, start it with --allow-host {host}\n".encode()
+    )
 
 
 def _empty(status: int, headers: Headers) -> Actions:

@@ -18,6 +18,9 @@ from sse_tap.trace.records import Headers
 from sse_tap.trace.redact import REDACTED
 
 MAX_BODY = 64 << 20
+"""Bytes of request body that are taken on a connection at a time."""
+MAX_REQUESTS = 10_000
+"""Requests that are answered on a connection."""
 _READ = 65536
 
 # Fields of a connection, not of a message (RFC 9110, 7.6.1), and Alt-Svc, which would send the client
@@ -73,7 +76,10 @@ class Http1:
     async def run(self, data: bytes) -> None:
         """Serve until the connection ends; `data` is what has been read already."""
         self._conn.receive_data(data)
-        while (ask := await self._asked()) is not None:
+        for _ in range(MAX_REQUESTS):
+            if (ask := await self._asked()) is None:
+                return
+            await asyncio.sleep(0)  # others may be waiting
             await self._app.perform(ask, self._start, self._send)
             if self._conn.our_state is not h11.DONE or self._conn.their_state is not h11.DONE:
                 return

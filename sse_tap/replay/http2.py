@@ -60,6 +60,7 @@ class Http2:
             client=False, initial_values={SettingCodes.MAX_CONCURRENT_STREAMS: _STREAMS}
         )
         self._streams: dict[int, _Stream] = {}
+        self._held = 0  # bytes of request bodies
         self._window = asyncio.Condition()
         self._cut = False  # the connection closes with the stream under way
 
@@ -93,18 +94,33 @@ class Http2:
             self._streams[event.stream_id] = _Stream(event.stream_id, now, dict(event.headers))
         elif isinstance(event, DataReceived) and event.stream_id:
             self._conn.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
-            stream = self._streams.get(event.stream_id)
-            if stream and len(stream.body) < MAX_BODY:
-                stream.body += event.data or b""
+            self._take_body(event.stream_id, event.data or b"")
         elif isinstance(event, StreamEnded) and event.stream_id in self._streams:
             stream = self._streams[event.stream_id]
             stream.task = asyncio.create_task(self._serve(stream))
         elif isinstance(event, StreamReset):
-            stream = self._streams.pop(event.stream_id, None)
-            if stream and stream.task:
-                stream.task.cancel()
+            if gone := self._streams.pop(event.stream_id or 0, None):
+                self._forget(gone)
         elif isinstance(event, ConnectionTerminated):
             raise ConnectionResetError
+
+    def _take_body(self, stream_id: int, data: bytes) -> None:
+        """Keep a piece of a request's body; what is too much for the connection ends its stream."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        self._held += len(data)
+        if self._held <= MAX_BODY:
+            stream.body += data
+        else:
+            self._forget(self._streams.pop(stream_id))
+            self._conn.reset_stream(stream_id, ErrorCodes.ENHANCE_YOUR_CALM)
+            self._held -= len(data)
+
+    def _forget(self, stream: _Stream) -> None:
+        self._held -= len(stream.body)
+        if stream.task:
+            stream.task.cancel()
 
     async def _serve(self, stream: _Stream) -> None:
         try:
@@ -112,7 +128,8 @@ class Http2:
         except OSError:
             pass  # the client left
         finally:
-            self._streams.pop(stream.id, None)
+            if self._streams.pop(stream.id, None):
+                self._held -= len(stream.body)
         if self._cut and self._writer.can_write_eof():
             self._writer.write_eof()  # and whoever reads on closes it
         elif self._cut:

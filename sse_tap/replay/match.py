@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl
 from sse_tap.pairing.correlate import group
 from sse_tap.pairing.likeness import request_key
 from sse_tap.replay.schedule import resume_point
-from sse_tap.trace.records import Trace
-from sse_tap.trace.redact import REDACTED
+from sse_tap.trace.records import Request, Trace
+from sse_tap.trace.redact import REDACTED, Unreadable, redact_request_body
 from sse_tap.util.text import visible
 from sse_tap.util.urls import split_target, target_of
 
@@ -33,6 +33,11 @@ class Ask:
     def header(self, name: str) -> str:
         """One header's value; "" where it is absent."""
         return self.headers.get(name.encode(), b"").decode("utf-8", "replace")
+
+    @property
+    def authority(self) -> str:
+        """Whom the client meant to ask."""
+        return self.header(":authority") or self.header("host")
 
     @property
     def last_event_id(self) -> str:
@@ -87,10 +92,9 @@ class Library:
     def _candidates(self, ask: Ask) -> list[int]:
         """Narrowed by each test in turn; a test that nothing passes is left out."""
         query = split_target(ask.target)[1]
-        digest = hashlib.sha256(ask.body).hexdigest()
         tests: list[Callable[[Trace], bool]] = [
             lambda trace: same_query(split_target(_url(trace))[1], query),
-            lambda trace: _body_digest(trace) == digest,
+            lambda trace: same_body(trace.request, ask.body),
         ]
         if ask.last_event_id:
             tests.append(lambda trace: resume_point(trace, ask.last_event_id) is not None)
@@ -115,12 +119,23 @@ def _url(trace: Trace) -> str:
     return trace.request.url if trace.request else ""
 
 
-def _body_digest(trace: Trace) -> str:
-    """The hash the record states, or that of the body it holds: either may be left out."""
-    request = trace.request
-    if request is None or request.body_sha256:
-        return request.body_sha256.lower() if request else ""
-    return hashlib.sha256(request.body).hexdigest() if request.body is not None else ""
+def same_body(request: Request | None, asked: bytes) -> bool:
+    """Whether this is the recorded body: by its plain hash, as older traces have it, or else by what was kept
+    of it, where secrets are replaced in both: a keyed hash tells only the taps of that key."""
+    if request is None:
+        return False
+    if request.body_sha256 and not request.body_key:
+        return request.body_sha256.lower() == hashlib.sha256(asked).hexdigest()
+    return request.body is not None and (
+        request.body == asked or request.body == _without_secrets(request, asked)
+    )
+
+
+def _without_secrets(request: Request, asked: bytes) -> bytes | None:
+    try:
+        return redact_request_body(asked, request.headers)
+    except Unreadable:
+        return None
 
 
 def choose(traces: Sequence[Trace], tap: str | None, like: str) -> list[Trace]:

@@ -20,7 +20,9 @@ from h11 import ProtocolError
 from sse_tap.observe.frames import PREFACE
 from sse_tap.replay.app import App, Served
 from sse_tap.replay.clock import Clock, Drift, LoopClock, fine_loop
+from sse_tap.replay.cors import origin_of
 from sse_tap.replay.faults import parse_faults
+from sse_tap.replay.hosts import name_of
 from sse_tap.replay.http1 import Http1
 from sse_tap.replay.http2 import Http2
 from sse_tap.replay.match import Library, choose
@@ -82,8 +84,9 @@ class Replay:
     trace answers one request. `tap` / `like`: whose record is played where several taps saw the same
     streams ("origin": the most upstream one, "client": the most downstream one). `faults` and `seed`:
     see `sse_tap.replay.faults`. `tls`: with `certificate` and `key` (PEM files) or a new certificate of
-    its own (`server.self_signed`), whose path is then `server.certificate`. `cors`: let pages of other
-    origins read the answers, which is not what was recorded.
+    its own (`server.self_signed`), whose path is then `server.certificate`. `cors`: the origins
+    whose pages may read the answers ("*": any, without credentials), which is not what was recorded.
+    `hosts`: names that it answers to, beside addresses and names of private networks ("*": any).
 
     `done` is set when `once` has served all. `on_served` is called from the server's thread. A client in
     the same process shares Python's lock with it: where times matter, let it run in another.
@@ -110,7 +113,8 @@ class Replay:
         certificate: str | Path | None = None,
         key: str | Path | None = None,
         http2: bool = True,
-        cors: bool = False,
+        cors: str | Iterable[str] = (),
+        hosts: Iterable[str] = (),
         clock: Clock | None = None,
     ) -> None:
         if key and not certificate:
@@ -123,7 +127,8 @@ class Replay:
         if not library.traces:
             raise ValueError("there is no trace with a request to replay")
         stamp = (*texts, f"seed={seed}") if seed and texts else texts
-        self.app = App(library, pace, clock or LoopClock(), stamp, cors)
+        origins = frozenset(map(origin_of, (cors,) if isinstance(cors, str) else cors))
+        self.app = App(library, pace, clock or LoopClock(), stamp, origins, (*hosts, host))
         self.host, self.port = host, port
         self.done = threading.Event()
         self.on_served: Callable[[Served], None] = lambda served: None
@@ -138,6 +143,10 @@ class Replay:
     def library(self) -> Library:
         """The traces that are served."""
         return self.app.library
+
+    def allow(self, host: str) -> None:
+        """Answer to this name, too."""
+        self.app.hosts.add(name_of(host))
 
     @property
     def drift(self) -> Drift:

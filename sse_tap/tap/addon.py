@@ -31,8 +31,9 @@ from sse_tap import __version__
 from sse_tap.observe.facts import RequestHead, ResponseHead
 from sse_tap.recording.alarm import HoldAlarm
 from sse_tap.recording.descriptors import raise_limit
-from sse_tap.recording.desk import Listener, Seams, Tap
+from sse_tap.recording.desk import PROCESS_KEY, Listener, Seams, Tap
 from sse_tap.recording.recorder import Recorder
+from sse_tap.recording.retention import Retention
 from sse_tap.recording.verdict_lines import Line, VerdictLines
 from sse_tap.tap.hostheader import HostRewriter, authority, names_a_host, same_host
 from sse_tap.tap.httpfacts import FlowRecord
@@ -40,9 +41,18 @@ from sse_tap.tap.layer import WireClientTLS, WireLayer, WireReverse, WireServerT
 from sse_tap.tap.printing import never_wait_for_output, say_no_more
 from sse_tap.tap.reads import Reads
 from sse_tap.tap.refusal import refusing
-from sse_tap.tap.settings import check, declare, parse_filter, parse_names, parse_pattern, parse_types
+from sse_tap.tap.settings import (
+    check,
+    declare,
+    parse_filter,
+    parse_hash_key,
+    parse_names,
+    parse_redact,
+    parse_types,
+)
 from sse_tap.tap.spec import TapSpec
 from sse_tap.trace import redact
+from sse_tap.trace.blank import blank_request, blanker
 from sse_tap.trace.records import Headers, media_type
 from sse_tap.util.text import plural, size, visible
 
@@ -138,7 +148,6 @@ class SSETap:
 
     def _start_recorder(self) -> None:
         options = ctx.options
-        extra = parse_pattern(options.sse_tap_redact)
         self._recorder = Recorder(
             Path(options.sse_tap_dir).expanduser(),
             self._report,
@@ -146,13 +155,22 @@ class SSETap:
             wanted=self._wanted if self._filter else None,
             versions={"sse_tap": __version__, "mitmproxy": MITMPROXY_VERSION},
             bound=options.sse_tap_queue << 20,
-            seams=self._seams or _seams(extra),
+            seams=self._seams or _seams(*parse_redact(options.sse_tap_redact)),
+            hash_key=parse_hash_key(options.sse_tap_hash_key) or PROCESS_KEY,
         )
         self._recorder.listeners.extend(self._listeners)
+        if options.sse_tap_max_disk or options.sse_tap_max_age:
+            self._keep_room(self._recorder)
         self._verdicts = VerdictLines(self._on_verdict, self._report)
         self._recorder.listeners.append(self._verdicts)
         if options.sse_tap_alarm:
             self._recorder.listeners.append(HoldAlarm(options.sse_tap_alarm, self._report))
+
+    def _keep_room(self, recorder: Recorder) -> None:
+        limits = ctx.options.sse_tap_max_disk, ctx.options.sse_tap_max_age
+        keeper = Retention(recorder.directory, *limits, self._report)
+        keeper.look()
+        recorder.listeners.append(keeper)
 
     def _report(self, text: str) -> None:
         """Log from any thread: mitmproxy's log handlers expect the event loop's."""
@@ -526,12 +544,18 @@ def _raw(headers: Headers) -> http.Headers:
     return http.Headers([(name.encode(), value.encode()) for name, value in headers])
 
 
-def _seams(extra: re.Pattern[str] | None) -> Seams:
-    """The recorder's own steps, with the user's pattern of further secrets."""
+def _seams(extra: re.Pattern[str] | None, bodies: bool) -> Seams:
+    """The recorder's own steps, with the user's pattern of further secrets, and bodies blanked."""
+
+    def body(data: bytes, headers: Headers) -> bytes:
+        readable = redact.redact_request_body(data, headers, extra)
+        return blank_request(readable, headers) if bodies else readable
+
     return Seams(
         redact_headers=lambda headers: redact.redact_headers(headers, extra),
         redact_url=lambda url: redact.redact_url(url, extra),
-        redact_body=lambda body, media: redact.redact_body(body, media, extra),
+        redact_body=body,
+        blanker=blanker if bodies else None,
     )
 
 

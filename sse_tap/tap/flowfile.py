@@ -90,13 +90,20 @@ def _own(trace: Trace) -> dict[str, Any]:
     }
 
 
+# What mitmproxy's reader, and the fields that it does not check, may raise.
+_MALFORMED = (
+    *(exceptions.FlowReadException, ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+    *(AssertionError, RecursionError, OSError),
+)
+
+
 def read(data: bytes) -> list[Found]:
     """The HTTP flows with a response in a flow file. Raises CannotImport where it is none."""
     try:
         flows = list(FlowReader(io.BytesIO(data)).stream())
-    except (exceptions.FlowReadException, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise CannotImport(f"it is no flow file of mitmproxy ({error})") from None
-    return [_found(flow) for flow in flows if isinstance(flow, http.HTTPFlow) and flow.response]
+        return [_found(flow) for flow in flows if isinstance(flow, http.HTTPFlow) and flow.response]
+    except _MALFORMED as error:
+        raise CannotImport(f"it is no flow file of mitmproxy ({type(error).__name__}: {error})") from None
 
 
 def _found(flow: http.HTTPFlow) -> Found:

@@ -71,6 +71,7 @@ class SSEReplay:
         if server is None or not server.library.has(flow.request.method, flow.request.path):
             return
         flow.metadata[_MARK] = True
+        server.allow(flow.request.host_header or "")
         flow.server_conn = connection.Server(address=(server.host, server.port))
         # Not by the properties, which would rewrite the Host header too.
         flow.request.data.host, flow.request.data.port = server.host, server.port

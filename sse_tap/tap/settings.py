@@ -31,7 +31,14 @@ def declare(loader: Loader) -> None:
         "sse_tap_redact",
         str,
         "",
-        "Header, query and body field names (a regular expression) to redact beyond the usual ones.",
+        "Header, query and body field names (a regular expression) to redact beyond the usual ones; "
+        "bodies, or bodies:REGEX: blank what the bodies say.",
+    )
+    loader.add_option(
+        "sse_tap_hash_key",
+        str,
+        "",
+        "Key for the hashes of request bodies, shared by taps of several machines: env:NAME, or a file.",
     )
     loader.add_option("sse_tap_alarm", int, 0, "Warn when a hop holds blocks for longer (ms; 0: off).")
     loader.add_option(
@@ -49,6 +56,15 @@ def declare(loader: Loader) -> None:
         "The one option that adds bytes to what passes.",
         choices=CHOICES["sse_tap_inject"],
     )
+    loader.add_option(
+        "sse_tap_max_disk",
+        int,
+        0,
+        "Remove the oldest finished traces when the folder holds more (MiB; 0: keep all).",
+    )
+    loader.add_option(
+        "sse_tap_max_age", int, 0, "Remove finished traces that are older (hours; 0: keep all)."
+    )
     loader.add_option("sse_tap_queue", int, 64, "MiB that may wait for the recorder and for the disk.")
 
 
@@ -59,14 +75,22 @@ def check(given: options.Options, updated: set[str]) -> None:
     if "sse_tap_types" in updated:
         parse_types(given.sse_tap_types)
     if "sse_tap_redact" in updated:
-        parse_pattern(given.sse_tap_redact)
+        parse_redact(given.sse_tap_redact)
+    if "sse_tap_hash_key" in updated:
+        parse_hash_key(given.sse_tap_hash_key)
     for name, choices in CHOICES.items():  # mitmproxy's `choices` are for its interfaces
         if getattr(given, name) not in choices:
             named = ", ".join(choice or "nothing" for choice in choices)
             raise exceptions.OptionsError(f"{name}: give one of {named}")
-    for name, unit in (("sse_tap_queue", "MiB"), ("sse_tap_alarm", "ms")):
+    for name, unit in _NUMBERS:
         if name in updated and getattr(given, name) < 0:
             raise exceptions.OptionsError(f"{name}: give a number of {unit}, 0 or more")
+
+
+_NUMBERS = (
+    *(("sse_tap_queue", "MiB"), ("sse_tap_alarm", "ms")),
+    *(("sse_tap_max_disk", "MiB"), ("sse_tap_max_age", "hours")),
+)
 
 
 def parse_names(text: str) -> dict[int, str]:
@@ -109,6 +133,48 @@ def parse_pattern(text: str) -> re.Pattern[str] | None:
         raise exceptions.OptionsError(
             f"sse_tap_redact: {text!r} is no regular expression: {error}"
         ) from error
+
+
+def parse_redact(text: str) -> tuple[re.Pattern[str] | None, bool]:
+    """The names of `REGEX`, `bodies` or `bodies:REGEX`; whether bodies are blanked. Raises OptionsError."""
+    word, colon, names = text.partition(":")
+    if word == "bodies" and (colon or not names):
+        return parse_pattern(names), True
+    return parse_pattern(text), False
+
+
+_LEAST_KEY = 16  # bytes
+
+
+def parse_hash_key(text: str) -> bytes | None:
+    """The key in the environment (`env:NAME`) or in a file; None of no text. Raises OptionsError.
+
+    The key itself is no value of an option: process lists and logs show those.
+    """
+    if not text:
+        return None
+    key = _key_at(text).strip()
+    if len(key) < _LEAST_KEY:
+        raise exceptions.OptionsError(
+            f"sse_tap_hash_key: {text!r} holds fewer than {_LEAST_KEY} bytes: try openssl rand -hex 32"
+        )
+    return key
+
+
+def _key_at(text: str) -> bytes:
+    word, colon, name = text.partition(":")
+    if word == "env" and colon:
+        if name not in os.environ:
+            raise exceptions.OptionsError(f"sse_tap_hash_key: there is no {name!r} in the environment")
+        return os.environ[name].encode()
+    try:
+        with Path(text).expanduser().open("rb") as file:
+            return file.read(4096)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise exceptions.OptionsError(
+            f"sse_tap_hash_key: cannot read {text!r}: {why}; give env:NAME or a file"
+        ) from None
 
 
 def check_folder(folder: Path) -> None:

@@ -139,6 +139,7 @@ def _request_fields(request: Request) -> Fields:
         fields["body_bytes"] = request.body_bytes
     if request.body_sha256:
         fields["body_sha256"] = request.body_sha256
+        fields |= {"body_key": request.body_key} if request.body_key else {}
     return fields
 
 
@@ -329,6 +330,7 @@ def _make_request(record: Fields) -> Request:
         headers=_headers(record),
         body=_bytes(record, "body") if has_body else None,
         body_sha256=_text(record, "body_sha256", ""),
+        body_key=_text(record, "body_key", ""),
         body_bytes=_count_or_none(record, "body_bytes"),
         body_truncated=truncated,
     )

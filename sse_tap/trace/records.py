@@ -81,7 +81,8 @@ class Request:
     """The request as the tap saw it, secrets redacted; `body` is None where it was not kept whole.
 
     `body_bytes` (None where unknown) and `body_sha256` speak of the body as it passed, before
-    redaction; `body_truncated` says that there was a body which was not kept.
+    redaction; the hash is keyed where `body_key` says by which key. `body_truncated` says that there
+    was a body which was not kept.
     """
 
     t: int
@@ -93,6 +94,7 @@ class Request:
     body_sha256: str = ""
     body_bytes: int | None = None
     body_truncated: bool = False
+    body_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

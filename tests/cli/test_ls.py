@@ -113,3 +113,10 @@ def test_foreign_text_is_shown_and_never_obeyed(tmp_path: Path) -> None:
     assert "\x1b" not in out
     assert "\u202e" not in out
     assert "[bold]" in out
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    result = CliRunner().invoke(main, ["ls", str(tmp_path / "pipe")])
+    assert result.exit_code == 2
+    assert "neither a folder nor a file" in result.stderr

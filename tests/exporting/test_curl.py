@@ -45,7 +45,15 @@ def test_curl_gets_the_recorded_stream(tmp_path: Path) -> None:
 
 
 def test_the_body_is_sent_byte_for_byte() -> None:
-    for body in (b"@file", b"a\nb'c\"$d", "✓".encode(), b"\x00\xff", b"\x1b[0m"):
+    for body in (
+        b"@file",
+        b"--b\r\nc\r\n--b--\r\n",
+        b"-\x1b",
+        b"a\nb'c\"$d",
+        "✓".encode(),
+        b"\x00\xff",
+        b"\x1b[0m",
+    ):
         other = trace("other", [(5, b"data: other\n\n")], body=b"something else")
         built = trace("edge", [(5, b"data: found\n\n")], body=body)
         with Replay([other, built]) as server:
@@ -56,9 +64,14 @@ def test_the_body_is_sent_byte_for_byte() -> None:
 
 def test_a_secret_is_a_variable(tmp_path: Path) -> None:
     built = trace("edge", [], request_headers=(("X-Api-Key", "[redacted]"), ("Accept", "*/*")))
-    found = words(write([built]), tmp_path, X_API_KEY="s3cret")
+    found = words(write([built]), tmp_path, SSE_TAP_HEADER_X_API_KEY="s3cret", X_API_KEY="other")
     assert b"X-Api-Key: s3cret" in found
-    assert variable("2-x") == "_2_X"
+    assert variable("2-x") == "SSE_TAP_HEADER_2_X"
+
+
+def test_a_list_of_urls_in_a_file_is_none(tmp_path: Path) -> None:
+    found = words(write([trace("edge", [], url="@urls.txt")]), tmp_path)
+    assert found[found.index(b"--url") + 1] == b"http://@urls.txt"
 
 
 def test_an_empty_header_is_sent_empty(tmp_path: Path) -> None:

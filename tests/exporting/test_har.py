@@ -65,3 +65,10 @@ def test_a_strangers_trace_is_a_har_all_the_same() -> None:
     text = write([hostile()])
     assert text.isascii()
     assert json.loads(text)["log"]["entries"][0]["response"]["status"] == 999
+
+
+@pytest.mark.parametrize(
+    "started", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-14:00"]
+)
+def test_a_time_beyond_the_calendar_is_no_obstacle(started: str) -> None:
+    assert entry_of(chat(started_at=started, request_ms=1e9, response_ms=2e9))["startedDateTime"]

@@ -164,3 +164,15 @@ def test_without_headers_the_type_is_that_of_the_content(headers: list[dict[str,
     [found] = read(har(BROWSER | {"response": BROWSER["response"] | {"headers": headers}}))
     assert found.is_stream
     assert found.headers[-1] == ("content-type", "text/event-stream")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"request": BROWSER["request"] | {"headers": [""]}}, {"startedDateTime": "9999-12-31T23:59:59-10:00"}],
+)
+def test_what_is_malformed_is_refused_or_taken_and_nothing_else(change: dict[str, object]) -> None:
+    try:
+        [found] = read(har(BROWSER | change))
+    except CannotImport:
+        return
+    assert trace_of(found, "x", "har")

@@ -30,8 +30,17 @@ def test_secrets_do_not_come_in() -> None:
     built = trace_of(FOUND, "browser", "har")
     assert "s3cret" not in repr(built)
     assert built.request
-    assert built.request.body_sha256 == hashlib.sha256(FOUND.body or b"").hexdigest()
+    assert built.request.body_sha256 == ""  # which would tell the secret to whoever can guess it
     assert built.header.started_at == "2026-11-22T13:40:00.000000Z"
+
+
+def test_a_body_without_secrets_has_its_hash_and_one_that_cannot_be_read_is_left_out() -> None:
+    plain = trace_of(replace(FOUND, body=b'{"m":1}'), "browser", "har").request
+    assert plain
+    assert plain.body_sha256 == hashlib.sha256(b'{"m":1}').hexdigest()
+    left = trace_of(replace(FOUND, body=b"\0\xff"), "browser", "har").request
+    assert left
+    assert (left.body, left.body_truncated) == (None, True)
 
 
 def test_times_and_reads_never_go_back_and_have_an_end() -> None:

@@ -5,10 +5,13 @@ Against h11, at any cut and with garbage: test_http1, through the observer.
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from sse_tap.observe import LostPlace
 from sse_tap.observe.messages import (
+    MAX_HEAD,
     Body,
     ChunkedBody,
     MessageReader,
@@ -90,3 +93,39 @@ def test_a_reader_stops_where_its_owner_says_that_this_is_no_longer_http() -> No
     reader = MessageReader(heads.append, lambda pieces: None, lambda trailers: None)
     assert reader.feed(b"\r\na: b\r\n\r\nrest") == len(b"\r\na: b\r\n\r\n")
     assert (heads, reader.stopped) == ([b"a: b\r\n\r\n"], True)
+
+
+def heads_reader() -> tuple[MessageReader, list[bytes]]:
+    """A reader of messages without a body, and the heads it finds."""
+    seen: list[bytes] = []
+
+    def found(head: bytes) -> Body:
+        seen.append(head)
+        return NoBody()
+
+    return MessageReader(found, lambda _: None, lambda _: None), seen
+
+
+def test_many_small_heads_and_one_in_small_pieces_take_linear_time() -> None:
+    """A flood of 1xx in one read, with either line end; a head by and by."""
+    started = time.process_time()
+    for head in (b"HTTP/1.1 103 x\r\n\r\n", b"HTTP/1.1 103 x\n\n"):
+        reader, seen = heads_reader()
+        reader.feed(head * 100_000)
+        assert seen == [head] * 100_000
+    reader, _ = heads_reader()
+    for _ in range(MAX_HEAD // 4):
+        reader.feed(b"abcd")
+    with pytest.raises(LostPlace):
+        reader.feed(b"e")
+    assert time.process_time() - started < 4
+
+
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n", b"\n\r\n", b"\r\n\n"])
+def test_a_head_ends_at_its_blank_line_however_it_is_cut(end: bytes) -> None:
+    data = b"GET / HTTP/1.1" + end + b"GET"
+    for cut in range(len(data)):
+        reader, seen = heads_reader()
+        reader.feed(data[:cut])
+        reader.feed(data[cut:])
+        assert seen == [data[:-3]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from sse_tap.observe.facts import (
     ResponseHead,
     ResponseTrailers,
 )
-from sse_tap.recording.desk import Tap
+from sse_tap.recording.desk import PROCESS_KEY, Seams, Tap, key_id
 from sse_tap.recording.exchange import MAX_ANSWER, Exchange
 from sse_tap.recording.recorder import Recorder
+from sse_tap.trace.blank import blanker
 from sse_tap.trace.file import MAX_REQUEST_BODY, read_trace
 from sse_tap.trace.records import Lost, Trace, Trailers
 
@@ -35,10 +37,12 @@ def head(target: str = "/chat?token=secret2", method: str = "POST") -> RequestHe
     return RequestHead(T, method, "https", "chat.test", target, "HTTP/1.1", headers)
 
 
-def recorded(folder: Path, request: RequestHead, *facts: Fact) -> tuple[Trace, Tap]:
+def recorded(
+    folder: Path, request: RequestHead, *facts: Fact, seams: Seams | None = None
+) -> tuple[Trace, Tap]:
     """The trace that comes of an exchange."""
     said: list[str] = []
-    recorder = Recorder(folder, said.append)
+    recorder = Recorder(folder, said.append, seams=seams)
     tap = Tap("edge", "127.0.0.1:1", "reverse:https://chat.test", "wire")
     exchange = Exchange(recorder, tap, request)
     for fact in facts:
@@ -53,6 +57,10 @@ def recorded(folder: Path, request: RequestHead, *facts: Fact) -> tuple[Trace, T
 
 BODY = RequestBody(T + 1, b'{"api_key": "secret4", "stream": true}')
 OPEN = (BODY, RequestEnd(T + 2), ResponseHead(T + 5, 200, "HTTP/1.1", SSE))
+
+
+def keyed(body: bytes) -> str:
+    return hmac.new(PROCESS_KEY, body, hashlib.sha256).hexdigest()
 
 
 def test_every_fact_becomes_a_line(tmp_path: Path) -> None:
@@ -71,7 +79,8 @@ def test_every_fact_becomes_a_line(tmp_path: Path) -> None:
     )
     assert trace.request
     assert (trace.request.t, trace.request.url) == (0, "https://chat.test/chat?token=[redacted]")
-    assert trace.request.body_sha256 == hashlib.sha256(BODY.data).hexdigest()
+    assert trace.request.body_sha256 == keyed(BODY.data)
+    assert trace.request.body_key == key_id(PROCESS_KEY)
     assert trace.request.body_bytes == len(BODY.data)
     assert trace.response
     assert trace.response.t == 5
@@ -114,7 +123,7 @@ def test_a_long_request_body_is_counted_and_hashed_and_not_kept(
     assert (trace.request.body == body) is kept
     assert trace.request.body_truncated is not kept
     assert trace.request.body_bytes == size
-    assert trace.request.body_sha256 == hashlib.sha256(body).hexdigest()
+    assert trace.request.body_sha256 == keyed(body)
 
 
 @pytest.mark.parametrize(
@@ -291,3 +300,18 @@ def test_other_answers_without_a_length_are_counted(tmp_path: Path) -> None:
         (asking(), RequestEnd(T + 2), ResponseHead(T, 200, "HTTP/1.1", PAGE), Ended(T + 9, "complete")),
     )
     assert (traces, dict(tap.unrecorded)) == ([], {"text/plain": 2, "application/x-own": 1})
+
+
+def test_a_body_that_cannot_be_searched_is_left_out_and_the_trace_says_so(tmp_path: Path) -> None:
+    trace, _ = recorded(tmp_path, head(), RequestBody(T, b"\x00\xff"), *OPEN[1:], Ended(T + 6, "complete"))
+    assert trace.request
+    assert (trace.request.body, trace.request.body_truncated, trace.request.body_bytes) == (None, True, 2)
+    assert [note.kind for note in trace.notes] == ["not-redacted"]
+
+
+def test_a_blanked_stream_is_as_long_and_says_nothing(tmp_path: Path) -> None:
+    pieces = (b"data: Gr\xc3", b"\xbcn 42\n\n")
+    facts = (head(), *OPEN, BodyChunks(T + 6, 1, pieces), Ended(T + 7, "complete"))
+    trace, _ = recorded(tmp_path, *facts, seams=Seams(blanker=blanker))
+    assert [chunk.data for chunk in trace.chunks] == [b"data: Xxx", b"xx 00\n\n"]
+    assert [note.kind for note in trace.notes] == ["blanked"]

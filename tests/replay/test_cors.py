@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from sse_tap.replay import Replay
-from sse_tap.replay.cors import preflight, shared
+from sse_tap.replay.cors import origin_of, preflight, shared
 from sse_tap.replay.match import Ask
 from tests.replay.talk import CHUNKED, TWO, recorded
 
@@ -20,7 +20,7 @@ def ask(method: str, **headers: str) -> Ask:
 
 
 def test_the_asking_page_takes_the_place_of_the_recorded_one() -> None:
-    assert shared(RECORDED, ask("GET", origin=PAGE)) == (
+    assert shared(RECORDED, ask("GET", origin=PAGE), {PAGE}) == (
         *CHUNKED,
         ("x-id", "7"),
         ("access-control-allow-origin", PAGE),
@@ -30,8 +30,8 @@ def test_the_asking_page_takes_the_place_of_the_recorded_one() -> None:
     )
 
 
-def test_who_names_no_origin_may_be_any_but_without_credentials() -> None:
-    assert dict(shared((), ask("GET"))) == {
+def test_any_origin_may_read_but_without_credentials() -> None:
+    assert dict(shared((), ask("GET", origin="https://evil.com"), {"*"})) == {
         "access-control-allow-origin": "*",
         "access-control-expose-headers": "*",
     }
@@ -41,7 +41,7 @@ def test_who_names_no_origin_may_be_any_but_without_credentials() -> None:
     "other", [ask("GET", **ASKS), ask("OPTIONS"), ask("OPTIONS", origin=PAGE)], ids=["GET", "bare", "origin"]
 )
 def test_what_asks_for_no_leave_is_no_preflight(other: Ask) -> None:
-    assert preflight(other) is None
+    assert preflight(other, {"*"}) is None
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -49,7 +49,7 @@ def test_a_browser_may_ask_and_read(tls: bool) -> None:
     """What browsers do before a POST with JSON, over HTTP/1.1 and HTTP/2; it uses no trace up."""
     built = recorded(TWO, method="POST", headers=RECORDED)
     with (
-        Replay(built, cors=True, once=True, tls=tls) as server,
+        Replay(built, cors=PAGE, once=True, tls=tls) as server,
         httpx.Client(verify=False, http2=tls, headers={"origin": PAGE}) as client,
     ):
         before = client.options(server.url, headers=ASKS)
@@ -73,6 +73,19 @@ def test_without_it_all_is_as_recorded() -> None:
 
 
 def test_a_recorded_preflight_is_a_trace_like_any() -> None:
-    with Replay(recorded([], method="OPTIONS", status=200), cors=True) as server:
+    with Replay(recorded([], method="OPTIONS", status=200), cors=PAGE) as server:
         assert httpx.options(server.url, headers=ASKS).status_code == 200
         assert server.served[0].matched
+
+
+def test_a_page_of_another_origin_is_not_helped() -> None:
+    evil = ask("OPTIONS", **(ASKS | {"origin": "https://evil.com"}))
+    assert preflight(evil, {PAGE}) is None
+    assert dict(shared(RECORDED, evil, {PAGE})) == {**dict(CHUNKED), "x-id": "7", "vary": "Origin"}
+
+
+@pytest.mark.parametrize("text", ["chat.example", "https://chat.example/path", "https://me@h", ""])
+def test_what_is_no_origin_is_wrong_usage(text: str) -> None:
+    with pytest.raises(ValueError, match="no origin"):
+        origin_of(text)
+    assert origin_of("HTTPS://Chat.Example/") == PAGE

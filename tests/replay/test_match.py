@@ -11,6 +11,8 @@ from sse_tap.replay.match import Ask, Library, choose, same_query
 from sse_tap.trace.records import Request, Trace
 from tests.build import event, trace
 
+JSON = (("content-type", "application/json"),)
+
 
 def recorded(
     name: str, url: str = "https://chat.example/chat", body: bytes = b"", method: str = "POST"
@@ -62,6 +64,18 @@ def test_the_body_chooses_by_its_hash_or_by_itself(change: Callable[[Request], R
     traces = [recorded("a", body=b"x"), recorded("b", body=b"y")]
     library = Library([replace(one, request=change(one.request)) for one in traces if one.request])
     assert [taken(library, body=body) for body in (b"y", b"x", b"y")] == ["b", "a", "b"]
+
+
+def test_a_keyed_hash_tells_nothing_here_and_a_body_is_compared_without_its_secrets() -> None:
+    kept = (b'{"token":"[redacted]","m":1}', b'{"token":"[redacted]","m":2}')
+    traces = [recorded(name, body=body) for name, body in zip("ab", kept, strict=True)]
+    keyed = [
+        replace(one, request=replace(one.request, body_sha256="00", body_key="k", headers=JSON))
+        for one in traces
+        if one.request
+    ]
+    asked = (b'{"token":"s2","m":2}', b'{"token":"s1","m":1}', b'{"token":"[redacted]","m":2}')
+    assert [taken(Library(keyed), body=body) for body in asked] == ["b", "a", "b"]
 
 
 def test_an_unknown_query_and_body_still_find_the_path() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from mitmproxy import http
+from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
 
 from sse_tap.importing import CannotImport, trace_of
@@ -91,3 +93,13 @@ def test_a_flow_without_an_answer_is_left_out() -> None:
 def test_what_is_no_flow_file_is_refused(wrong: bytes) -> None:
     with pytest.raises(CannotImport, match="no flow file"):
         read(wrong)
+
+
+@pytest.mark.parametrize("moment", [float("inf"), float("nan"), -1e300, 1e18])
+def test_times_that_are_none_are_refused(moment: float) -> None:
+    flow = flow_of(chat())
+    flow.request.timestamp_start = moment
+    out = io.BytesIO()
+    FlowWriter(out).add(flow)
+    with pytest.raises(CannotImport):
+        read(out.getvalue())

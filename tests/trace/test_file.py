@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import io
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sse_tap.recording.desk import key_id
 from sse_tap.trace import file as tracefile
 from sse_tap.trace.file import (
     TraceError,
@@ -77,7 +79,9 @@ def test_the_first_example_of_the_specification_says_what_it_shows() -> None:
     assert trace.request is not None
     assert trace.request.body is not None
     assert trace.request.body_bytes == len(trace.request.body)
-    assert trace.request.body_sha256 == sha256(trace.request.body).hexdigest()
+    key = b"the key of an example"
+    assert trace.request.body_sha256 == hmac.new(key, trace.request.body, sha256).hexdigest()
+    assert trace.request.body_key == key_id(key)
     assert body_of(trace) == b": keepalive\n\ndata: Gr\xc3\xbcn\n\ndata: [DONE]\n\n"
     assert trace.lost == (Lost(10345678, 12, 4096),)
     assert trace.end is not None
@@ -112,7 +116,7 @@ def test_the_specifications_own_reader_reads_as_ours_does(tmp_path: Path) -> Non
 def test_every_record_type_and_every_key_of_ours_stands_in_the_specification() -> None:
     full = (
         Header("a", "b", HEADER.started_at, HEADER.clock, {"x": "y"}, "l", "m"),
-        Request(0, "", "", "", (), b"", "x", 1),
+        Request(0, "", "", "", (), b"", "x", 1, body_key="k"),
         Request(0, "", "", "", (), b"\xff", body_truncated=True),
         RESPONSE,
         Chunk(0, 0, b"", 1),
