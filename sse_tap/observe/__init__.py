@@ -42,5 +42,8 @@ class Observer(Protocol):
     def server_data(self, t: int, read: int, data: bytes, queued: int = 0) -> Facts:
         """Bytes the server sent, in the tap's `read`; `queued`: bytes the client had not taken."""
 
+    def skipped(self, t: int, size: int) -> Facts | None:
+        """The server sent `size` bytes that nobody kept; None where it cannot go on after them."""
+
     def closed(self, t: int, side: Side, how: How) -> Facts:
         """One side closed its half (`eof`), or the connection ended otherwise."""

@@ -70,6 +70,14 @@ class BodyChunks:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """Bytes of response body passed that the observer did not get."""
+
+    t: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ResponseTrailers:
     """Trailer fields after the response body."""
 
@@ -103,6 +111,7 @@ type Fact = (
     | Informational
     | ResponseHead
     | BodyChunks
+    | Skipped
     | ResponseTrailers
     | Remark
     | Ended

@@ -21,6 +21,7 @@ from sse_tap.observe.facts import (
     RequestHead,
     ResponseHead,
     ResponseTrailers,
+    Skipped,
 )
 from sse_tap.observe.http2 import Http2Observer
 from sse_tap.observe.messages import (
@@ -90,6 +91,17 @@ class Http1Observer:
             return self._facts
         facts = self._inherited(self._successor.server_data(t, read, data[pos:], queued))
         return self._facts + facts if pos else facts
+
+    def skipped(self, t: int, size: int) -> Facts | None:
+        """The server sent `size` bytes that nobody kept: well where they are within one piece of a body."""
+        self._facts, self._t = [], t
+        if self._stopped:
+            return self._facts
+        if self._successor or not self._responses.skip(size):
+            return None
+        self._say(self._waiting[0], Skipped(t, size))
+        self._responses.finish_if_done()
+        return self._facts
 
     def closed(self, t: int, side: Side, how: How) -> Facts:
         """One side closed its half (`eof`), or the connection ended otherwise."""

@@ -162,6 +162,10 @@ class Http2Observer:
         at = _Read(t, read, queued)
         return self._observe(at, data, self._server, self._from_server, self._response_body)
 
+    def skipped(self, t: int, size: int) -> Facts | None:
+        """Frames cannot be found again after bytes that nobody kept."""
+        return None
+
     def closed(self, t: int, side: Side, how: How) -> Facts:
         """One side closed or reset the connection, or it ended otherwise: ends every open exchange.
 

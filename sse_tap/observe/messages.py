@@ -40,6 +40,9 @@ class NoBody:
     def feed(self, data: bytes, start: int) -> tuple[list[bytes], int]:
         return [], start
 
+    def skip(self, size: int) -> bool:
+        return False
+
 
 class SizedBody:
     """Content-Length bytes (RFC 9112, 6.3 rule 6)."""
@@ -59,6 +62,11 @@ class SizedBody:
         self._left -= len(piece)
         return ([piece] if piece else []), start + len(piece)
 
+    def skip(self, size: int) -> bool:
+        within = size <= self._left
+        self._left -= size if within else 0
+        return within
+
 
 class UntilClose:
     """Everything until the server closes (RFC 9112, 6.3 rule 8)."""
@@ -70,6 +78,9 @@ class UntilClose:
     def feed(self, data: bytes, start: int) -> tuple[list[bytes], int]:
         piece = data[start:]
         return ([piece] if piece else []), len(data)
+
+    def skip(self, size: int) -> bool:
+        return True
 
 
 @lru_cache(maxsize=4096)
@@ -106,6 +117,11 @@ class ChunkedBody:
                 raise
             self._broken = lost  # what came before it is good; the next call raises
             return pieces, start
+
+    def skip(self, size: int) -> bool:
+        within = size <= self._left
+        self._left -= size if within else 0
+        return within
 
     def _feed(self, data: bytes, pos: int, pieces: list[bytes]) -> int:
         size = len(data)
@@ -321,7 +337,7 @@ class MessageReader:
         self._head = b""
         self.body = self._on_head(text[:end])
         self.stopped = self.body is None
-        self._finish_if_done()
+        self.finish_if_done()
         return pos
 
     def _read_body(self, data: bytes, pos: int) -> int:
@@ -329,10 +345,15 @@ class MessageReader:
         pieces, pos = self.body.feed(data, pos)
         if pieces:
             self._on_body(pieces)
-        self._finish_if_done()
+        self.finish_if_done()
         return pos
 
-    def _finish_if_done(self) -> None:
+    def skip(self, size: int) -> bool:
+        """Step over bytes of the body that nobody kept; False where more than that was in them."""
+        return self.body is not None and self.body.skip(size)
+
+    def finish_if_done(self) -> None:
+        """Say that the message is complete, where it is."""
         if self.body is not None and self.body.done:
             trailers, self.body = self.body.trailers, None
             self._on_end(trailers)

@@ -21,6 +21,7 @@ from sse_tap.trace import redact
 from sse_tap.trace.asks import STREAM_TYPES
 from sse_tap.trace.records import Headers
 
+_LAGS = 64  # lags that are kept until every open trace has said them
 _MAX_PATHS = 10_000  # of those that streamed: more are not remembered
 
 type Wanted = Callable[[RequestHead, ResponseHead | None], bool]
@@ -93,8 +94,8 @@ class Recorded(Protocol):
 class Open(Protocol):
     """A trace that is being written."""
 
-    def lag(self, t: int, ms: float) -> None:
-        """The tap's loop ran late."""
+    def catch_up(self) -> None:
+        """Say what lag is known and not yet said."""
 
     def take(self, fact: Fact) -> None:
         """Record one fact."""
@@ -153,6 +154,8 @@ class Desk:
         self.listeners: list[Listener] = []
         self.boot_id = tracefile.boot_id()
         self.open: dict[int, Open] = {}  # by id(): the traces being written, or that will be
+        self.lags: list[tuple[int, float]] = []  # t, ms: the latest, of `lagged` in all
+        self.lagged = 0
         self._streamed: dict[tuple[str, str, str], None] = {}  # tap, method, path: a stream has come there
         self._report = report
         self._said: set[str] = set()
@@ -165,6 +168,17 @@ class Desk:
         """A stream comes from this path."""
         if len(self._streamed) < _MAX_PATHS:
             self._streamed[_place(tap, head)] = None
+
+    def lag(self, t: int, ms: float) -> None:
+        """The tap's event loop ran `ms` late at `t`: every open trace says so before its next record."""
+        if not self.open:
+            return
+        self.lags.append((t, ms))
+        self.lagged += 1
+        if len(self.lags) >= _LAGS:
+            for each in list(self.open.values()):
+                each.catch_up()
+            self.lags.clear()
 
     def suffered(self, what: str) -> None:
         """Say once, for each kind of trouble, that the record suffered."""

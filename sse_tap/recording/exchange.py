@@ -26,6 +26,7 @@ from sse_tap.observe.facts import (
     RequestHead,
     ResponseHead,
     ResponseTrailers,
+    Skipped,
 )
 from sse_tap.recording.desk import Desk, Tap
 from sse_tap.recording.writer import TraceFile
@@ -75,6 +76,7 @@ class Exchange:
         self._early: list[Note] = []
         self._file: TraceFile | None = None
         self._chunks = self._bytes = 0
+        self._lagged = desk.lagged  # how many lags were said, or were before its time
         self._room: int | None = None  # bytes of body that may still be kept, where not all are
         self._unsure: list[ResponseHead | BodyChunks] = []  # until the body shows whether it is a stream
         self.ignored = False
@@ -194,7 +196,9 @@ class Exchange:
         )
         self._file = self._desk.writer.open(self._desk.directory, header)
         tap.adopt(self._file)
-        self._desk.open[id(self)] = self
+        if id(self) not in self._desk.open:
+            self._desk.open[id(self)] = self
+            self._lagged = self._desk.lagged
         self._write(request)
         for note in self._early:
             self._write(note)
@@ -259,6 +263,7 @@ class Exchange:
         self._bytes += size
         self.tap.chunks += count
         t = fact.t - self._origin
+        self.catch_up()
         try:
             lines = self._desk.seams.encode_chunks(t, fact.read, fact.pieces, fact.queued)
         except Exception as error:  # noqa: BLE001 - what cannot be encoded is lost, and said to be
@@ -308,11 +313,19 @@ class Exchange:
 
     def _write(self, record: Note | Request | Response | Trailers | End | Lag) -> None:
         if self._file:
+            self.catch_up()
             self._desk.writer.append(self._file, tracefile.encode(record))
 
-    def lag(self, t: int, ms: float) -> None:
-        """The tap's loop ran late while this stream was open."""
-        self._write(Lag(t - self._origin, ms))
+    def catch_up(self) -> None:
+        """Say how late the tap's loop ran while this stream was open, as far as it is not said yet."""
+        new = self._desk.lagged - self._lagged
+        if new and self._file:
+            self._lagged = self._desk.lagged
+            for t, ms in self._desk.lags[-new:]:
+                self._desk.writer.append(self._file, tracefile.encode(Lag(t - self._origin, ms)))
+
+    def _skipped(self, fact: Skipped) -> None:
+        self.lost(fact.t, 1, fact.bytes)  # at least: how many chunks it was, nobody can tell
 
     def lost(self, t: int, chunks: int, size: int) -> None:
         """Chunks passed that never reached the queue."""
@@ -329,6 +342,7 @@ _STEPS: dict[type, Callable[..., None]] = {
     Informational: Exchange._informational,
     ResponseHead: Exchange._response_head,
     BodyChunks: Exchange._body_chunks,
+    Skipped: Exchange._skipped,
     ResponseTrailers: Exchange._trailers,
     Remark: Exchange._remark,
     Ended: Exchange._ended,

@@ -1,10 +1,12 @@
-"""The recorder: from what the taps saw, behind a queue, to trace files.
+"""The recorder: from what the taps saw to trace files.
 
-The path of the bytes only stamps, passes on and appends to a deque (`Connection`, `ExchangeTap`);
-everything else happens in one observer thread: framing, deciding what is a stream, redaction,
-encoding. Files are written by a second thread (`sse_tap.recording.writer`) so that a blocked disk cannot stop
-the first from following the framing. Nothing here can reach a stream: methods called on the path
-never raise and never block, and both queues are bounded.
+The `Engine` does every step at once: framing, deciding what is a stream, redaction, encoding. It runs in a
+process of its own (`sse_tap.scribe`), so that nothing of it takes the interpreter from the relay. Files are
+written by a thread beside it (`sse_tap.recording.writer`), so that a blocked disk cannot stop it from
+following the framing.
+
+The `Recorder` is an engine behind a queue and a thread, in the process of whoever calls: nothing in it can
+reach a stream, methods called on the path never raise and never block, and both queues are bounded.
 """
 
 from __future__ import annotations
@@ -25,11 +27,47 @@ _PATIENCE = 20  # empty looks before the thread sleeps until it is woken
 _BREATHER = 0.0005  # seconds of rest after a large read, so that the event loop gets the interpreter
 _LARGE = 16 << 10
 _OVERHEAD = 400  # bytes that an entry of the queue takes beside its data
+_BEHIND = "the tap fell too far behind; from here on this connection was not observed"
 _TICK = 0.1  # seconds between two looks at open streams when nothing passes, for those who listen
 
 
-class Recorder(Desk):
-    """Owns the queue, the observer thread and the writer.
+class Engine(Desk):
+    """Makes facts of bytes and lines of facts, each step when it is put."""
+
+    def connection(self, tap: Tap, scheme: str, protocol: str = "") -> Connection:
+        """The recorder's end of one connection at fidelity `wire`."""
+        return Connection(self, tap, scheme, protocol)
+
+    def exchange(self, tap: Tap) -> ExchangeTap:
+        """The recorder's end of one exchange at fidelity `http`."""
+        return ExchangeTap(self, tap)
+
+    def put(self, step: Callable[..., None], args: tuple[object, ...], size: int = 0) -> bool:
+        """Do a step that brings `size` bytes; a fault costs its own record, nothing else."""
+        try:
+            step(*args)
+        except Exception as error:  # noqa: BLE001 - see above
+            self.suffered(f"{type(error).__name__}: {error}")
+        return True
+
+    def taken(self, size: int) -> None:
+        """`size` bytes of what waited are done with."""
+
+    def tick(self, t: int) -> None:
+        """All that passed before `t` (monotonic ns) is known."""
+        for listener in self.listeners:
+            self.guarded(listener.tick, t)
+
+    def stop_all(self, t: int, remark: Remark | None = None) -> None:
+        """End every open trace as `tap-stopped`, with a remark where there is one."""
+        for recording in list(self.open.values()):
+            if remark:
+                recording.take(remark)
+            recording.take(Ended(t, "tap-stopped"))
+
+
+class Recorder(Engine):
+    """An engine behind a queue, with a thread that takes from it.
 
     `report` gets sentences for people (from any thread). `wanted` decides, beyond the content type,
     which exchanges are recorded. `versions` goes into every header.
@@ -61,17 +99,9 @@ class Recorder(Desk):
 
     # on the path: never raises, never blocks
 
-    def connection(self, tap: Tap, scheme: str, protocol: str = "") -> Connection:
-        """The recorder's end of one connection at fidelity `wire`."""
-        return Connection(self, tap, scheme, protocol)
-
-    def exchange(self, tap: Tap) -> ExchangeTap:
-        """The recorder's end of one exchange at fidelity `http`."""
-        return ExchangeTap(self, tap)
-
     def lag(self, t: int, ms: float) -> None:
         """The tap's event loop ran `ms` late at `t`: every open trace will say so."""
-        self.put(self._lagged, (t, ms))
+        self.put(super().lag, (t, ms))
 
     def put(self, step: Callable[..., None], args: tuple[object, ...], size: int = 0) -> bool:
         """Queue a step for the observer thread; False where the queue is past its bound or broken."""
@@ -117,7 +147,7 @@ class Recorder(Desk):
             t = self._known_until()
             empty = 0 if self._drain() else empty + 1
             if self.listeners:
-                self._tick(t)
+                self.tick(t)
             if empty > _PATIENCE and not self._stopping:
                 self._sleep()
                 empty = 0
@@ -149,18 +179,6 @@ class Recorder(Desk):
         now = time.monotonic_ns()
         return min(now, self.awake) if self.awake else now
 
-    def _tick(self, t: int) -> None:
-        for listener in self.listeners:
-            self.guarded(listener.tick, t)
-
-    def _lagged(self, t: int, ms: float) -> None:
-        for recording in list(self.open.values()):
-            recording.lag(t, ms)
-
-    def _stop_all(self, t: int) -> None:
-        for recording in list(self.open.values()):
-            recording.take(Ended(t, "tap-stopped"))
-
     def close(self, timeout: float = 5.0) -> bool:
         """End every open trace as `tap-stopped`, write what is left, stop both threads.
 
@@ -170,7 +188,7 @@ class Recorder(Desk):
         if self._stopping:
             return not self._thread.is_alive()
         deadline = time.monotonic() + timeout
-        self.put(self._stop_all, (time.monotonic_ns(),))
+        self.put(self.stop_all, (time.monotonic_ns(),))
         self._stopping = True
         self._wake.set()
         self._thread.join(timeout)
@@ -180,7 +198,7 @@ class Recorder(Desk):
 class Connection:
     """One connection at fidelity `wire`: copies of its bytes go in, on the path; facts come of them."""
 
-    def __init__(self, recorder: Recorder, tap: Tap, scheme: str, protocol: str) -> None:
+    def __init__(self, recorder: Engine, tap: Tap, scheme: str, protocol: str) -> None:
         self._recorder, self._tap, self._scheme = recorder, tap, scheme
         self._protocol = protocol
         self._skipped = 0  # bytes that found the queue full
@@ -188,7 +206,7 @@ class Connection:
         # the observer thread's own
         self._observer: Observer | None = None
         self._early: list[tuple[int, bytes]] = []
-        self._blind = False
+        self.blind = False  # nothing of what follows is looked at
         self._exchanges: dict[int, Exchange] = {}
 
     # on the path
@@ -209,6 +227,10 @@ class Connection:
         """Something all open traces of this connection should say."""
         self._put(self._on_remark, (Remark(t, kind, text),), 0)
 
+    def gap(self, t: int, side: Side, size: int) -> None:
+        """Bytes passed at `t` that had no room."""
+        self._put(self._on_gap, (t, side, size), 0)
+
     def _put(self, step: Callable[..., None], args: tuple[object, ...], size: int) -> None:
         # Once bytes were skipped, the framing of what follows is unknown: nothing more is queued.
         if not self._skipped and self._recorder.put(step, args, size and size + _OVERHEAD):
@@ -220,7 +242,7 @@ class Connection:
 
     def _on_client_data(self, t: int, data: bytes) -> None:
         self._recorder.taken(len(data) + _OVERHEAD)
-        if self._observer is None and not self._blind:
+        if self._observer is None and not self.blind:
             self._early.append((t, data))
             self._observe(t, self._choose, b"".join(early for _, early in self._early))
         elif self._observer:
@@ -238,11 +260,11 @@ class Connection:
 
     def _on_server_data(self, t: int, read: int, data: bytes, queued: int) -> None:
         self._recorder.taken(len(data) + _OVERHEAD)
-        if self._observer is None and not self._blind and (self._protocol == "h2" or _is_settings(data)):
+        if self._observer is None and not self.blind and (self._protocol == "h2" or _is_settings(data)):
             self._protocol = "h2"
             self._observe(t, self._choose, b"")
         if self._observer is None:
-            self._blind, self._early = True, []  # a server that speaks first is not an HTTP/1 server
+            self.blind, self._early = True, []  # a server that speaks first is not an HTTP/1 server
         else:
             self._observe(t, self._observer.server_data, t, read, data, queued)
 
@@ -254,8 +276,15 @@ class Connection:
         self._facts([(0, remark)])
 
     def _on_overrun(self, t: int) -> None:
-        why = "the tap fell too far behind; from here on this connection was not observed"
-        self._give_up(t, why, self._skipped)
+        self._give_up(t, _BEHIND, self._skipped)
+
+    def _on_gap(self, t: int, side: Side, size: int) -> None:
+        """Step over a gap within a body; after any other, nobody knows where what follows begins."""
+        facts = self._observer.skipped(t, size) if self._observer and side == "server" else None
+        if facts is not None:
+            self._facts(facts)
+        elif not self.blind:
+            self._give_up(t, _BEHIND, size)
 
     def _observe[**P](self, t: int, step: Callable[P, Facts], *args: P.args, **kwargs: P.kwargs) -> None:
         """Record what an observer says; one that raises is not asked again."""
@@ -271,7 +300,7 @@ class Connection:
         for exchange in self._exchanges.values():
             exchange.lost(t, 1, skipped)  # at least: how many chunks it was, nobody can tell
         self._facts([(key, Ended(t, "tap-stopped")) for key in self._exchanges])
-        self._observer, self._blind, self._early = None, True, []
+        self._observer, self.blind, self._early = None, True, []
 
     def _facts(self, facts: Facts) -> None:
         for key, fact in facts:
@@ -306,7 +335,7 @@ def _is_settings(data: bytes) -> bool:
 class ExchangeTap:
     """One exchange at fidelity `http`: mitmproxy's hooks give facts instead of bytes."""
 
-    def __init__(self, recorder: Recorder, tap: Tap) -> None:
+    def __init__(self, recorder: Engine, tap: Tap) -> None:
         self._recorder, self._tap = recorder, tap
         self._dropped = [0, 0, 0]  # first t, chunks, bytes that found the queue full
         self._exchange: Exchange | None = None
@@ -326,6 +355,10 @@ class ExchangeTap:
             self._dropped[0] = self._dropped[0] or fact.t
             self._dropped[1] += len(fact.pieces)
             self._dropped[2] += size - _OVERHEAD
+
+    def lost(self, t: int, chunks: int, size: int) -> None:
+        """Chunks passed, the first at `t`, that had no room."""
+        self._recorder.put(self._on_lost, (t, chunks, size))
 
     def _on_fact(self, fact: Fact, size: int) -> None:
         self._recorder.taken(size)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 import time
 from collections import Counter, deque
@@ -16,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from mitmproxy import command, connection, ctx, flowfilter, http, tls
+from mitmproxy import command, connection, ctx, http, options, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.hooks import UpdateHook
 from mitmproxy.net.tls import starts_like_tls_record
@@ -28,20 +27,20 @@ from mitmproxy.version import VERSION as MITMPROXY_VERSION
 from OpenSSL import SSL
 
 from sse_tap import __version__
-from sse_tap.observe.facts import RequestHead, ResponseHead
-from sse_tap.recording.alarm import HoldAlarm
 from sse_tap.recording.desk import Listener, Seams, Tap
-from sse_tap.recording.recorder import Recorder
-from sse_tap.recording.verdict_lines import Line, VerdictLines
+from sse_tap.recording.local import LocalRecorder
+from sse_tap.recording.remote import RemoteRecorder
+from sse_tap.recording.settings import Settings
+from sse_tap.recording.verdict_lines import Line
+from sse_tap.tap.filters import matcher
 from sse_tap.tap.hostheader import HostRewriter, authority, names_a_host, same_host
 from sse_tap.tap.httpfacts import FlowRecord
 from sse_tap.tap.layer import WireClientTLS, WireLayer, WireReverse, WireServerTLS
 from sse_tap.tap.reads import Reads
 from sse_tap.tap.refusal import refusing
-from sse_tap.tap.settings import check, declare, parse_filter, parse_names, parse_pattern, parse_types
+from sse_tap.tap.settings import check, declare, parse_filter, parse_names, parse_types
 from sse_tap.tap.spec import TapSpec
-from sse_tap.trace import redact
-from sse_tap.trace.records import Headers, media_type
+from sse_tap.trace.records import media_type
 from sse_tap.util.text import plural, visible
 
 logger = logging.getLogger("sse_tap")
@@ -73,18 +72,14 @@ class SSETap:
         self._specs = dict(specs or {})
         self._listeners = listeners
         self._seams = seams
-        self._recorder: Recorder | None = None
+        self._recorder: LocalRecorder | RemoteRecorder | None = None
         self._taps: dict[tuple[str, str], Tap] = {}
         self._outages: set[tuple[str, str, str]] = set()  # tap, upstream, what it cannot be
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heart: asyncio.TimerHandle | None = None
-        self._filter: flowfilter.TFilter | None = None
         self._names: dict[int, str] = {}
         self._records: dict[str, FlowRecord] = {}
         self._over: deque[FlowRecord] = deque(maxlen=200)  # flows that wait for their verdict
-        self._verdicts: VerdictLines | None = None
-        self._stopping = False
-        self._last_lines: list[Line] = []
 
     # set-up
 
@@ -97,15 +92,14 @@ class SSETap:
             if "sse_tap_names" in updated:
                 self._names = parse_names(ctx.options.sse_tap_names)
             if "sse_tap_filter" in updated:
-                self._filter = parse_filter(ctx.options.sse_tap_filter)
+                parse_filter(ctx.options.sse_tap_filter)
         self._update_recorder(updated)
 
     def _update_recorder(self, updated: set[str]) -> None:
         """Options changed while running act on what begins from now on."""
-        if self._recorder and "sse_tap_dir" in updated:
-            self._recorder.directory = Path(ctx.options.sse_tap_dir).expanduser()
-        if self._recorder and "sse_tap_filter" in updated:
-            self._recorder.wanted = self._wanted if self._filter else None
+        if self._recorder and not updated.isdisjoint(("sse_tap_dir", "sse_tap_filter")):
+            folder = Path(ctx.options.sse_tap_dir).expanduser().absolute()
+            self._recorder.change(str(folder), ctx.options.sse_tap_filter)
 
     def running(self) -> None:
         if self._loop:
@@ -132,22 +126,23 @@ class SSETap:
         ctx.options.update(**changes)
 
     def _start_recorder(self) -> None:
-        options = ctx.options
-        extra = parse_pattern(options.sse_tap_redact)
-        self._recorder = Recorder(
-            Path(options.sse_tap_dir).expanduser(),
+        assert self._loop
+        settings = settings_of(ctx.options)
+        if not (self._seams or self._listeners):
+            try:
+                self._recorder = RemoteRecorder(settings, self._report, self._show_verdict, self._loop)
+                return
+            except (OSError, NotImplementedError) as error:
+                self._report(f"the recorder has no process of its own and may delay the streams: {error}")
+        self._recorder = LocalRecorder(
+            settings,
             self._report,
-            types=parse_types(options.sse_tap_types),
-            wanted=self._wanted if self._filter else None,
-            versions={"sse_tap": __version__, "mitmproxy": MITMPROXY_VERSION},
-            bound=options.sse_tap_queue << 20,
-            seams=self._seams or _seams(extra),
+            self._show_verdict,
+            self._loop,
+            matcher,
+            more=self._listeners,
+            broken=self._seams,
         )
-        self._recorder.listeners.extend(self._listeners)
-        self._verdicts = VerdictLines(self._on_verdict, self._report)
-        self._recorder.listeners.append(self._verdicts)
-        if options.sse_tap_alarm:
-            self._recorder.listeners.append(HoldAlarm(options.sse_tap_alarm, self._report))
 
     def _report(self, text: str) -> None:
         """Log from any thread: mitmproxy's log handlers expect the event loop's."""
@@ -165,18 +160,10 @@ class SSETap:
             return
         if not recorder.close():
             logger.warning("sse-tap: the disk did not take the rest of the record in time; it is lost")
-        self._finish_verdicts()
         for line in self._summaries():
             logger.log(_ALERT, line)
 
     # verdict lines, and the flows they are about
-
-    def _on_verdict(self, line: Line) -> None:
-        """From the verdicts' own thread: log it on the event loop's."""
-        if self._stopping:
-            self._last_lines.append(line)
-        elif self._loop and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._show_verdict, line)
 
     def _show_verdict(self, line: Line) -> None:
         logger.log(logging.WARNING if line.flagged else _ALERT, f"sse-tap: {line.text}")
@@ -186,22 +173,14 @@ class SSETap:
             seen.flow.comment = line.text
             ctx.master.addons.trigger(UpdateHook([seen.flow]))
 
-    def _finish_verdicts(self) -> None:
-        self._stopping = True
-        if self._verdicts:
-            self._verdicts.close()
-        for line in self._last_lines:
-            self._show_verdict(line)
-
     # the tap's own lateness
 
     def _beat(self, due: float) -> None:
         assert self._loop
         now = self._loop.time()
         if self._recorder:
-            self._recorder.awake = time.monotonic_ns()
-        if now - due > _LATE and self._recorder and self._recorder.open:
-            self._recorder.lag(time.monotonic_ns(), round((now - due) * 1000, 3))
+            late = round((now - due) * 1e9) if now - due > _LATE else 0
+            self._recorder.beat(time.monotonic_ns(), late)
         self._heart = self._loop.call_later(_BEAT, self._beat, now + _BEAT)
 
     # fidelity `wire`
@@ -405,12 +384,6 @@ class SSETap:
             seen.completed(t)
             self._over.append(seen)
 
-    # what is recorded
-
-    def _wanted(self, request: RequestHead, response: ResponseHead | None) -> bool:
-        flow = as_flow(request, response)
-        return bool(self._filter and flowfilter.match(self._filter, flow))
-
     @command.command("sse_tap.summary")
     def summary_command(self) -> str:
         """Say what was recorded so far."""
@@ -424,6 +397,19 @@ class SSETap:
         return lines + [
             f"sse-tap: no connection came to {name}: is anything pointed at it?" for name in missing
         ]
+
+
+def settings_of(given: options.Options) -> Settings:
+    """What the recorder is to know of mitmproxy's options."""
+    return Settings(
+        directory=str(Path(given.sse_tap_dir).expanduser().absolute()),
+        types=tuple(parse_types(given.sse_tap_types)),
+        filter=given.sse_tap_filter,
+        redact=given.sse_tap_redact,
+        alarm=given.sse_tap_alarm,
+        bound=given.sse_tap_queue << 20,
+        versions={"sse_tap": __version__, "mitmproxy": MITMPROXY_VERSION},
+    )
 
 
 def traceparent() -> str:
@@ -472,45 +458,6 @@ def _unrecorded(passed: Counter[str]) -> str:
     named = visible(kind) or "no type"
     how = f" (to record them: --set sse_tap_types={named})" if kind else ""
     return f"; {plural(sum(passed.values()), 'answer')} of other types passed, {count} of {named}{how}"
-
-
-def as_flow(request: RequestHead, response: ResponseHead | None) -> http.HTTPFlow:
-    """A flow made of two heads (of one, where no response came), for mitmproxy's filters to look at."""
-    client = connection.Client(peername=("", 0), sockname=("", 0))
-    host, _, port = request.authority.rpartition(":")
-    flow = http.HTTPFlow(client, connection.Server(address=(host or request.authority, 0)))
-    path = request.target if request.target.startswith("/") else "/" + request.target
-    flow.request = http.Request(
-        host or request.authority,
-        int(port) if port.isdigit() else 0,
-        request.method.encode(),
-        request.scheme.encode(),
-        request.authority.encode(),
-        path.encode(),
-        request.http_version.encode(),
-        _raw(request.headers),
-        b"",
-        None,
-        0,
-        0,
-    )
-    if response is not None:
-        version, headers = response.http_version.encode(), _raw(response.headers)
-        flow.response = http.Response(version, response.status, b"", headers, b"", None, 0, 0)
-    return flow
-
-
-def _raw(headers: Headers) -> http.Headers:
-    return http.Headers([(name.encode(), value.encode()) for name, value in headers])
-
-
-def _seams(extra: re.Pattern[str] | None) -> Seams:
-    """The recorder's own steps, with the user's pattern of further secrets."""
-    return Seams(
-        redact_headers=lambda headers: redact.redact_headers(headers, extra),
-        redact_url=lambda url: redact.redact_url(url, extra),
-        redact_body=lambda body, media: redact.redact_body(body, media, extra),
-    )
 
 
 def _shows_flows() -> bool:

@@ -22,7 +22,8 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from OpenSSL import SSL
 
 from sse_tap.observe import How, Side
-from sse_tap.recording.recorder import Connection as Record
+from sse_tap.recording.recorder import Connection as LocalRecord
+from sse_tap.recording.remote import RemoteConnection
 from sse_tap.tap.hostheader import HostRewriter
 from sse_tap.tap.sockets import Sockets, gave_up
 
@@ -112,7 +113,7 @@ class WireLayer(layer.Layer):
     def __init__(
         self,
         context: Context,
-        record: Record,
+        record: LocalRecord | RemoteConnection,
         read_number: Callable[[], int],
         rewriter: HostRewriter | None = None,
     ) -> None:
