@@ -1,4 +1,4 @@
-"""The recorder's process: takes what the relay ships, writes traces, judges, and says what people should know.
+"""The recorder's process: takes what the relay ships, writes traces, has them judged, and reports.
 
 `sse_tap.recording.link` starts it. It outlives a crash of the relay, and writes the ends then.
 """
@@ -38,7 +38,7 @@ _UNHEARD = 1.0  # seconds that the relay has to read what it is told
 
 
 class Voice:
-    """Words for the relay, one JSON object a line; of a relay that is gone or does not listen they are lost."""
+    """Words for the relay, one JSON object a line; they are lost where it is gone or does not listen."""
 
     def __init__(self, fd: int) -> None:
         self._fd, self._lock = fd, threading.Lock()
@@ -221,7 +221,7 @@ _STEPS: dict[int, Callable[[Scribe, Parcel], None]] = {
 
 
 def find_filter(expression: str) -> Wanted | None:
-    """What decides which exchanges are recorded; only where there is such an expression is mitmproxy loaded."""
+    """What decides which exchanges are recorded. mitmproxy is loaded only where there is an expression."""
     if not expression:
         return None
     from sse_tap.tap.filters import matcher
@@ -247,24 +247,20 @@ def readings(fd: int, busy: Callable[[], bool]) -> Iterator[bytes]:
             time.sleep(PAUSE)
 
 
-def serve(source: int, voice: Voice) -> None:
+def serve(source: int, scribe: Scribe) -> None:
     """Take parcels until the relay says that it ends, or is gone."""
-    unpacker, scribe = Unpacker(), None
-    for data in readings(source, lambda: scribe is not None and scribe.busy):
+    unpacker = Unpacker()
+    for data in readings(source, lambda: scribe.busy):
         for parcel in unpacker.feed(data):
-            if scribe is None:
-                scribe = Scribe(Settings(**json.loads(parcel.data)), voice)
-            else:
-                scribe.take(parcel)
-        if scribe is not None:
-            scribe.turn()
-            if scribe.stopped:
-                break
-    if scribe is not None:
-        scribe.finish(crashed=not scribe.stopped)
+            scribe.take(parcel)
+        scribe.turn()
+        if scribe.stopped:
+            break
+    scribe.finish(crashed=not scribe.stopped)
 
 
 def main() -> None:
-    """Serve the relay at standard input and output."""
+    """Serve the relay at standard input and output, by the settings in the first argument."""
     behave(NICE)
-    serve(sys.stdin.fileno(), Voice(sys.stdout.fileno()))
+    settings = Settings(**json.loads(sys.argv[1]))
+    serve(sys.stdin.fileno(), Scribe(settings, Voice(sys.stdout.fileno())))

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sse_tap.recording import child
-from sse_tap.recording.parcels import Kind, pack, pack_json
+from sse_tap.recording.parcels import Kind, pack
 
 type Word = dict[str, Any]
 
@@ -53,7 +53,7 @@ class Link:
         there, self._to = os.pipe()
         self._from, back = os.pipe()
         try:
-            self._process = self._start(there, back)
+            self._process = self._start(settings, there, back)
             loop.add_reader(self._from, self._on_words)
         except BaseException:
             self._close()
@@ -61,14 +61,13 @@ class Link:
         finally:
             os.close(there)
             os.close(back)
-        self.send(pack_json(Kind.SETTINGS, settings))
 
-    def _start(self, there: int, back: int) -> subprocess.Popen[bytes]:
+    def _start(self, settings: object, there: int, back: int) -> subprocess.Popen[bytes]:
         for end in (self._to, self._from):
             os.set_blocking(end, False)
         with contextlib.suppress(AttributeError, OSError):  # not Linux, or no room for it
             fcntl.fcntl(self._to, fcntl.F_SETPIPE_SZ, _PIPE)
-        return child.start("sse_tap.scribe", stdin=there, stdout=back)
+        return child.start("sse_tap.scribe", json.dumps(settings), stdin=there, stdout=back)
 
     # on the path: never raises, never blocks
 

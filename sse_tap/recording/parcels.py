@@ -32,7 +32,7 @@ HEAD_SIZE = _HEAD.size
 class Kind(IntEnum):
     """What a parcel is about. `number` is a connection's or an exchange's unless said otherwise."""
 
-    SETTINGS = 0  # data: a JSON object; the first parcel, and again where options change
+    SETTINGS = 0  # data: a JSON object: options have changed
     TAP = 1  # number: the tap's; data: its name, listen, mode, fidelity
     CONNECTION = 2  # read: the tap's number; data: scheme, protocol
     CLIENT = 3  # data: bytes that the client sent
@@ -86,11 +86,11 @@ class Unpacker:
         """The parcels that are whole by now."""
         data, pos = self._rest + data if self._rest else data, 0
         while len(data) - pos >= HEAD_SIZE:
-            size, *figures = _HEAD.unpack_from(data, pos)
+            size, kind, number, t, read, queued, late = _HEAD.unpack_from(data, pos)
             end = pos + HEAD_SIZE + size
             if end > len(data):
                 break
-            yield Parcel(*figures, data[pos + HEAD_SIZE : end])
+            yield Parcel(kind, number, t, read, queued, late, data[pos + HEAD_SIZE : end])
             pos = end
         self._rest = data[pos:]
 
