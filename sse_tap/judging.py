@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sse_tap.blocks.timing import Seen, finish_of
-from sse_tap.recording.child import behave
 from sse_tap.trace.file import TraceError, read_trace
 from sse_tap.trace.records import Trace
+from sse_tap.util.child import behave
 from sse_tap.util.text import duration, plural, visible
 from sse_tap.util.urls import path_of
 from sse_tap.verdict.report import StreamReport, report_on
@@ -84,3 +84,7 @@ def _alone(report: StreamReport) -> str:
     tap = report.stream.traces[0].tap
     told = [finding.text for finding in report.findings if finding.severity != "info"]
     return f"{tap} alone" + (f": {told[0]}" if told else "")
+
+
+if __name__ == "__main__":
+    main()

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from sse_tap.observe.facts import BodyChunks, Remark, RequestBody
-from sse_tap.recording.child import behave
 from sse_tap.recording.desk import Tap, Wanted
 from sse_tap.recording.parcels import Kind, Parcel, Unpacker, fact_from_json
 from sse_tap.recording.recorder import Connection, Engine, ExchangeTap
 from sse_tap.recording.settings import Settings, listeners, seams
 from sse_tap.recording.verdict_lines import Line
+from sse_tap.util.child import behave
 
 NICE = 5
 PAUSE = 0.015

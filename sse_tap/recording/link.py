@@ -18,8 +18,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from sse_tap.recording import child
 from sse_tap.recording.parcels import Kind, pack
+from sse_tap.util import child
 
 type Word = dict[str, Any]
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from sse_tap.observe.facts import Ended, Fact, RequestHead
-from sse_tap.recording import child
 from sse_tap.recording.desk import Recorded
+from sse_tap.util import child
 from sse_tap.util.text import plural
 
 _LATEST = 2_000_000_000  # ns after which a finished trace is judged though like ones are still open
