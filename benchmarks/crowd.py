@@ -125,7 +125,7 @@ class Found:
     whole: int = 0  # streams that ended well
 
     def steady(self) -> list[float]:
-        """How late the events were that came while all streams were open, from a second after the last began."""
+        """How late the events were that came with all streams open, from a second after the last began."""
         first = self.begun + 1_000_000_000
         return [late for sent, late in self.events if first < sent < self.ended]
 

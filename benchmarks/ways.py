@@ -94,10 +94,11 @@ def _mitmdump(name: str, port: int, origin: int, folder: Path) -> Sequence[str]:
     command = [sys.executable, "-c", "from mitmproxy.tools.main import mitmdump; mitmdump()", "-q"]
     if name == "mitmdump":
         return [*command, "--mode", mode, "-s", _written(folder / "stream_true.py", STREAM_TRUE)]
-    options = [f"sse_tap_fidelity={'http' if name == 'tap http' else 'wire'}", "sse_tap_dir=traces"]
+    options = [f"sse_tap_fidelity={'http' if name == 'tap http' else 'wire'}"]
     options += ["sse_tap_queue=0"] if name == "wire, no record" else []
     settings = [part for option in options for part in ("--set", option)]
-    return [*command, "--mode", mode, "-s", str(ROOT / "addons" / "sse_tap.py"), *settings]
+    tap = f"tap={port}:http://127.0.0.1:{origin}"
+    return [sys.executable, "-m", "sse_tap", "record", "--tap", tap, "-o", "traces", *settings]
 
 
 def _written(path: Path, text: str) -> str:

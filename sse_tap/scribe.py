@@ -143,7 +143,7 @@ class Scribe:
 
     def _server(self, parcel: Parcel) -> None:
         if found := self._connections.get(parcel.number):
-            found.server_data(parcel.t, parcel.read, parcel.data, parcel.queued)
+            found.server_data(parcel.t, parcel.read, parcel.data, parcel.queued, parcel.late)
             if found.blind:
                 self._blind(parcel.number)
 
@@ -151,6 +151,10 @@ class Scribe:
         """What follows is of no use: it need not be shipped."""
         del self._connections[number]
         self._voice.say(blind=number)
+
+    def _stamped(self, parcel: Parcel) -> None:
+        if found := self._connections.get(parcel.number):
+            found.stamped()
 
     def _closed(self, parcel: Parcel) -> None:
         if found := self._connections.get(parcel.number):
@@ -205,6 +209,7 @@ _STEPS: dict[int, Callable[[Scribe, Parcel], None]] = {
     Kind.CONNECTION: Scribe._connection,
     Kind.CLIENT: Scribe._client,
     Kind.SERVER: Scribe._server,
+    Kind.STAMPED: Scribe._stamped,
     Kind.CLOSED: Scribe._closed,
     Kind.REMARK: Scribe._remark,
     Kind.GAP: Scribe._gap,

@@ -39,8 +39,10 @@ class Observer(Protocol):
     def client_data(self, t: int, data: bytes) -> Facts:
         """Bytes the client sent."""
 
-    def server_data(self, t: int, read: int, data: bytes, queued: int = 0) -> Facts:
-        """Bytes the server sent, in the tap's `read`; `queued`: bytes the client had not taken."""
+    def server_data(self, t: int, read: int, data: bytes, queued: int = 0, late: int = 0) -> Facts:
+        """Bytes the server sent, in the tap's `read`; `queued`: bytes the client had not taken, `late`: ns
+        after `t` at which they were handed on.
+        """
 
     def skipped(self, t: int, size: int) -> Facts | None:
         """The server sent `size` bytes that nobody kept; None where it cannot go on after them."""

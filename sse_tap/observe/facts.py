@@ -61,12 +61,16 @@ class ResponseHead:
 
 @dataclass(frozen=True, slots=True)
 class BodyChunks:
-    """The chunks of response body that one read brought, in order (`queued`: bytes, see trace.Chunk)."""
+    """The chunks of response body that one read brought, in order (`queued`: bytes, see trace.Chunk).
+
+    `late`: how long (ns) after `t` they were handed on.
+    """
 
     t: int
     read: int
     pieces: tuple[bytes, ...]
     queued: int = 0
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class Http1Observer:
         self._facts: Facts = []
         self._t = 0
         self._read = 0
-        self._queued = 0
+        self._queued = self._late = 0
         self._client_closed: int | None = None
         self._client_reset = False
         self._upstream_closed: int | None = None
@@ -81,15 +81,15 @@ class Http1Observer:
         self._observe(t, self._requests, data)
         return self._facts
 
-    def server_data(self, t: int, read: int, data: bytes, queued: int = 0) -> Facts:
+    def server_data(self, t: int, read: int, data: bytes, queued: int = 0, late: int = 0) -> Facts:
         """Bytes the server sent, stamped `t` (ns), in the tap's `read`."""
         pos = 0
         if not self._successor:
-            self._read, self._queued = read, queued
+            self._read, self._queued, self._late = read, queued, late
             pos = self._observe(t, self._responses, data)
         if not self._successor:
             return self._facts
-        facts = self._inherited(self._successor.server_data(t, read, data[pos:], queued))
+        facts = self._inherited(self._successor.server_data(t, read, data[pos:], queued, late))
         return self._facts + facts if pos else facts
 
     def skipped(self, t: int, size: int) -> Facts | None:
@@ -192,7 +192,7 @@ class Http1Observer:
     def _response_body(self, pieces: list[bytes]) -> None:
         exchange = self._waiting[0]
         exchange.pieces_after_client_eof |= self._client_closed is not None
-        self._say(exchange, BodyChunks(self._t, self._read, tuple(pieces), self._queued))
+        self._say(exchange, BodyChunks(self._t, self._read, tuple(pieces), self._queued, self._late))
 
     def _response_end(self, trailers: Headers) -> None:
         exchange = self._waiting[0]

@@ -113,6 +113,7 @@ class _Read(NamedTuple):
     t: int
     read: int = 0
     queued: int = 0
+    late: int = 0
 
 
 @dataclass(slots=True)
@@ -157,9 +158,9 @@ class Http2Observer:
         """Bytes the client sent, stamped `t` (ns); the first are the preface."""
         return self._observe(_Read(t), data, self._client, self._from_client, self._request_body)
 
-    def server_data(self, t: int, read: int, data: bytes, queued: int = 0) -> Facts:
+    def server_data(self, t: int, read: int, data: bytes, queued: int = 0, late: int = 0) -> Facts:
         """Bytes the server sent, stamped `t` (ns), in the tap's `read`; `queued`: see trace.Chunk."""
-        at = _Read(t, read, queued)
+        at = _Read(t, read, queued, late)
         return self._observe(at, data, self._server, self._from_server, self._response_body)
 
     def skipped(self, t: int, size: int) -> Facts | None:
@@ -354,7 +355,7 @@ class Http2Observer:
         if not exchange:
             return
         if exchange.answered:
-            yield stream, BodyChunks(at.t, at.read, tuple(pieces), queued)
+            yield stream, BodyChunks(at.t, at.read, tuple(pieces), queued, at.late)
         else:
             yield from self._malformed(at.t, stream, "its body came before its head")
 

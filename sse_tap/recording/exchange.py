@@ -34,6 +34,7 @@ from sse_tap.trace import file as tracefile
 from sse_tap.trace import redact
 from sse_tap.trace.asks import asks_for_stream, looks_like_events, may_be_stream
 from sse_tap.trace.records import (
+    MS,
     Clock,
     End,
     Header,
@@ -63,10 +64,10 @@ class Exchange:
     `ignored`: it is not, or it is over; no fact is taken any more.
     """
 
-    def __init__(self, desk: Desk, tap: Tap, head: RequestHead) -> None:
+    def __init__(self, desk: Desk, tap: Tap, head: RequestHead, stamps: str = "") -> None:
         self.number = next(_numbers)
         self.tap, self.head = tap, head
-        self._desk = desk
+        self._desk, self._stamps = desk, stamps
         self._origin = head.t
         self._started = datetime.now(UTC).timestamp() - (time.monotonic_ns() - head.t) / 1e9
         self._body = bytearray()
@@ -193,6 +194,7 @@ class Exchange:
             listen=tap.listen,
             mode=tap.mode,
             fidelity=tap.fidelity,
+            stamps=self._stamps,
         )
         self._file = self._desk.writer.open(self._desk.directory, header)
         tap.adopt(self._file)
@@ -265,7 +267,8 @@ class Exchange:
         t = fact.t - self._origin
         self.catch_up()
         try:
-            lines = self._desk.seams.encode_chunks(t, fact.read, fact.pieces, fact.queued)
+            handed = t + fact.late if fact.late > MS else 0
+            lines = self._desk.seams.encode_chunks(t, fact.read, fact.pieces, fact.queued, handed)
         except Exception as error:  # noqa: BLE001 - what cannot be encoded is lost, and said to be
             self._desk.suffered(f"{type(error).__name__}: {error}")
             self._desk.writer.lose(self._file, t, count, size)

@@ -48,7 +48,8 @@ class Kind(IntEnum):
     GONE = 13  # no parcel with this number follows
     LAG = 14  # queued: ns that the event loop was late at t
     AWAKE = 15  # the event loop was awake at t
-    STOP = 16  # the tap ends in its own way
+    STAMPED = 16  # the kernel stamps what the server sends
+    STOP = 17  # the tap ends in its own way
 
 
 class Parcel(NamedTuple):

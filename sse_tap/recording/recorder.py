@@ -201,6 +201,7 @@ class Connection:
     def __init__(self, recorder: Engine, tap: Tap, scheme: str, protocol: str) -> None:
         self._recorder, self._tap, self._scheme = recorder, tap, scheme
         self._protocol = protocol
+        self._stamps = ""
         self._skipped = 0  # bytes that found the queue full
         self._overrun = False  # the observer thread will know
         # the observer thread's own
@@ -215,9 +216,13 @@ class Connection:
         """A copy of bytes that the client sent."""
         self._put(self._on_client_data, (t, data), len(data))
 
-    def server_data(self, t: int, read: int, data: bytes, queued: int) -> None:
-        """A copy of bytes that the server sent."""
-        self._put(self._on_server_data, (t, read, data, queued), len(data))
+    def server_data(self, t: int, read: int, data: bytes, queued: int, late: int = 0) -> None:
+        """A copy of bytes that the server sent; they were handed on `late` ns after `t`."""
+        self._put(self._on_server_data, (t, read, data, queued, late), len(data))
+
+    def stamped(self) -> None:
+        """The kernel stamps what the server sends."""
+        self._stamps = "kernel"
 
     def closed(self, t: int, side: Side, how: How) -> None:
         """One side closed, or the connection ended otherwise."""
@@ -258,7 +263,7 @@ class Connection:
         early, self._early = self._early, []
         return [pair for t, data in early for pair in self._observer.client_data(t, data)]
 
-    def _on_server_data(self, t: int, read: int, data: bytes, queued: int) -> None:
+    def _on_server_data(self, t: int, read: int, data: bytes, queued: int, late: int) -> None:
         self._recorder.taken(len(data) + _OVERHEAD)
         if self._observer is None and not self.blind and (self._protocol == "h2" or _is_settings(data)):
             self._protocol = "h2"
@@ -266,7 +271,7 @@ class Connection:
         if self._observer is None:
             self.blind, self._early = True, []  # a server that speaks first is not an HTTP/1 server
         else:
-            self._observe(t, self._observer.server_data, t, read, data, queued)
+            self._observe(t, self._observer.server_data, t, read, data, queued, late)
 
     def _on_closed(self, t: int, side: Side, how: How) -> None:
         if self._observer:
@@ -313,7 +318,7 @@ class Connection:
         if key == 0:
             self._about_all(fact)
         elif isinstance(fact, RequestHead):
-            self._exchanges[key] = Exchange(self._recorder, self._tap, fact)
+            self._exchanges[key] = Exchange(self._recorder, self._tap, fact, self._stamps)
         elif found := self._exchanges.get(key):
             found.take(fact)
             if isinstance(fact, Ended) or found.ignored:

@@ -174,6 +174,10 @@ class RemoteConnection:
         self._link.send(pack(Kind.GAP, self._number, t, queued=self._gap))
         self._gap = 0
 
+    def stamped(self) -> None:
+        """The kernel stamps what the server sends."""
+        self._link.send(pack(Kind.STAMPED, self._number))
+
     def closed(self, t: int, side: Side, how: How) -> None:
         """One side closed, or the connection ended otherwise."""
         if self._gap:

@@ -39,6 +39,7 @@ from sse_tap.tap.layer import WireClientTLS, WireLayer, WireReverse, WireServerT
 from sse_tap.tap.reads import Reads
 from sse_tap.tap.refusal import refusing
 from sse_tap.tap.settings import check, declare, parse_filter, parse_names, parse_types
+from sse_tap.tap.sockets import wait_in_line
 from sse_tap.tap.spec import TapSpec
 from sse_tap.trace.records import media_type
 from sse_tap.util.text import plural, visible
@@ -106,6 +107,7 @@ class SSETap:
             return  # the first client was faster
         self._loop = asyncio.get_running_loop()
         self._lift_limits()
+        wait_in_line(getattr(ctx.master.addons.get("proxyserver"), "servers", ()))
         if ctx.master.addons.get(UpstreamFirst.name) is None:
             ctx.master.addons.add(UpstreamFirst())
         self._start_recorder()

@@ -26,6 +26,7 @@ from sse_tap.recording.recorder import Connection as LocalRecord
 from sse_tap.recording.remote import RemoteConnection
 from sse_tap.tap.hostheader import HostRewriter
 from sse_tap.tap.sockets import Sockets, gave_up
+from sse_tap.tap.stamps import StampedSocket
 
 _LOOK = 0.02  # seconds between two looks at a side that has closed its half
 _SOON = 0.002  # seconds after which one is due when bytes were sent there: a RST would be the answer
@@ -123,6 +124,7 @@ class WireLayer(layer.Layer):
         self._sockets = Sockets(context.client)
         self._last = time.monotonic_ns()  # when bytes passed
         self._relaying = False
+        self._stamped: StampedSocket | None = None
         self._half_closed = False
         self._finished = False
 
@@ -170,12 +172,23 @@ class WireLayer(layer.Layer):
             yield commands.CloseConnection(self._client)
         else:
             self._relaying = True
+            self._stamped = self._sockets.stamp(server)
+            if self._stamped:
+                self._record.stamped()
+            self._sockets.shorten(server, self._is_clear, self._saw_server_data)
 
-    def _saw_server_data(self, t: int, data: bytes) -> None:
+    def _is_clear(self) -> bool:
+        """Whether what comes from upstream is only passed on."""
+        return not (self._half_closed or self._finished)
+
+    def _saw_server_data(self, now: int, data: bytes) -> None:
+        """Record bytes that were passed on `now`: when they had come, and how much later that was."""
+        self._last = now
+        t = (self._stamped.arrived if self._stamped else 0) or now
         if self._rewriter:
             self._rewriter.saw_response(data)
         queued = self._sockets.queued(self._client) - len(data)
-        self._record.server_data(t, self._read_number(), data, max(0, queued))
+        self._record.server_data(t, self._read_number(), data, max(0, queued), now - t)
 
     # closings: what one side did is done to the other
 

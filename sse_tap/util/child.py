@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,10 +32,17 @@ def start(
     )
 
 
+def come_first(nice: int) -> None:
+    """Take a place among the machine's processes (nice: the smaller, the sooner), where that is allowed."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+
+
 def behave(nice: int) -> None:
     """In the child: let the program go first, and end only when it says so or is gone."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        os.nice(nice)
+    with suppress(OSError, AttributeError):  # not Linux: then the last is enough
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # woken, it takes nobody's place
+    come_first(nice)

@@ -1,9 +1,9 @@
 """What a hop did to the blocks that passed, measured: how long each was held, and what explains it.
 
-Blocks are aligned by byte offset (`sse_tap.pairing.alignment`). A block's delay is its time at the
-downstream tap less its time at the upstream tap, its hold what of the delay is over the hop's baseline.
-Nothing is judged here (`sse_tap.verdict.judge` does), but what the taps' own lag or a slow client explains
-is set apart.
+Blocks are aligned by byte offset (`sse_tap.pairing.alignment`). A block's delay is its arrival at
+the downstream tap less its handing-on at the upstream tap, its hold what of the delay is over the hop's
+baseline. Nothing is judged here (`sse_tap.verdict.judge` does), but what the taps' own lag or a slow client
+explains is set apart.
 Pure functions; times are ns on the downstream trace's clock.
 """
 
@@ -160,7 +160,7 @@ def measure(up: Seen, down: Seen, clock: ClockShift, *, min_hold: int = MIN_HOLD
     """Align two taps' blocks by their bytes and measure every hold."""
     known = contiguous(up.trace, up.blocks), contiguous(down.trace, down.blocks)
     found = align(up.blocks, down.blocks, *known)
-    left = _shifted(_picked(up.blocks.times, found.up), clock.ns)
+    left = _shifted(_picked(up.blocks.left, found.up), clock.ns)
     came, reads = _picked(down.blocks.times, found.down), _picked(down.blocks.reads, found.down)
     return _measured(up, down, clock, min_hold, found, Pairs(found.up, found.down, left, came, reads))
 
@@ -407,7 +407,7 @@ def measure_text(up: Seen, down: Seen, clock: ClockShift, *, min_hold: int = MIN
             ups.append(index)
             downs.append(came.blocks[at])
     found = Alignment(Relation.SAME, ups, downs)
-    left = _shifted(_picked(up.blocks.times, ups), clock.ns)
+    left = _shifted(_picked(up.blocks.left, ups), clock.ns)
     times, reads = _picked(down.blocks.times, downs), _picked(down.blocks.reads, downs)
     pairs = Pairs(ups, downs, left, times, reads)
     measured = _measured(up, down, clock, TEXT_WIDER * min_hold, found, pairs, "text")
