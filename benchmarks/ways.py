@@ -52,7 +52,7 @@ def installed() -> list[str]:
     names += ["haproxy tcp"] if shutil.which("haproxy") else []
     names += ["nginx stream"] if shutil.which("nginx") and NGINX_MODULE.exists() else []
     names += ["socat"] if shutil.which("socat") else []
-    return [*names, "mitmdump", "tap http", "tap wire", "wire, no record"]
+    return [*names, "mitmdump", "tap http", "tap wire", "relay alone"]
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def way(name: str, origin: int, folder: Path) -> Iterator[Way]:
     if name == "no proxy":
         yield Way(name, origin)
         return
-    folder = folder / name.replace(" ", "-").replace(",", "")
+    folder = folder / name.replace(" ", "-")
     folder.mkdir()
     port = free_port()
     process = subprocess.Popen(_command(name, port, origin, folder), cwd=folder, stderr=subprocess.DEVNULL)
@@ -95,7 +95,7 @@ def _mitmdump(name: str, port: int, origin: int, folder: Path) -> Sequence[str]:
     if name == "mitmdump":
         return [*command, "--mode", mode, "-s", _written(folder / "stream_true.py", STREAM_TRUE)]
     options = [f"sse_tap_fidelity={'http' if name == 'tap http' else 'wire'}"]
-    options += ["sse_tap_queue=0"] if name == "wire, no record" else []
+    options += ["sse_tap_queue=0"] if name == "relay alone" else []
     settings = [part for option in options for part in ("--set", option)]
     tap = f"tap={port}:http://127.0.0.1:{origin}"
     return [sys.executable, "-m", "sse_tap", "record", "--tap", tap, "-o", "traces", *settings]

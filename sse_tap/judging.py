@@ -25,7 +25,7 @@ _WAIT = 2.0  # seconds the judge waits for the writer to finish a trace
 
 def main() -> None:
     """Answer every line of paths on standard input with a line of verdicts on standard output."""
-    behave(10)
+    behave(5)
     for request in sys.stdin:
         print(json.dumps(list(judged([Path(path) for path in json.loads(request)]))), flush=True)
 

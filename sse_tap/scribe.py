@@ -24,7 +24,7 @@ from sse_tap.recording.settings import Settings, listeners, seams
 from sse_tap.recording.verdict_lines import Line
 from sse_tap.util.child import behave
 
-NICE = 5
+NICE = 10
 PAUSE = 0.015
 """Seconds of rest after a small reading: then there is more to do at once."""
 

@@ -21,7 +21,7 @@ from sse_tap.recording.desk import Listener, Seams
 from sse_tap.tap.addon import SSETap
 from sse_tap.tap.settings import check_folder
 from sse_tap.tap.spec import TapSpec
-from sse_tap.util.child import come_first
+from sse_tap.util.child import give_way
 from sse_tap.util.ports import free_port
 from sse_tap.util.urls import in_brackets
 
@@ -29,7 +29,7 @@ CONNECT_TIMEOUT = 3.0
 """Seconds for an upstream to accept the connection that tells at the start whether it is there."""
 
 RELAY = -5
-"""The relay's place among the processes (nice), where it may have that: what it is late by is nobody's fault."""
+"""Its place among the processes (nice), where it may have that: what it is late by is no hop's fault."""
 
 GRACE = 1.0
 """Seconds that open connections have to end when the taps stop."""
@@ -61,7 +61,7 @@ def run(job: Job) -> None:
     """
     if job.check_upstreams:
         check_upstreams(job.taps)
-    come_first(RELAY)
+    give_way(RELAY)
     _run_to_end(_run(replace(job, taps=with_ports(job.taps))))
 
 

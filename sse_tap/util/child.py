@@ -32,17 +32,17 @@ def start(
     )
 
 
-def come_first(nice: int) -> None:
-    """Take a place among the machine's processes (nice: the smaller, the sooner), where that is allowed."""
+def give_way(by: int) -> None:
+    """Let other processes go first (nice, and `by` more); below 0 go first, where that is allowed."""
     with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, 0, nice)
+        os.nice(by)
 
 
-def behave(nice: int) -> None:
+def behave(by: int) -> None:
     """In the child: let the program go first, and end only when it says so or is gone."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     with suppress(OSError, AttributeError):  # not Linux: then the last is enough
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # woken, it takes nobody's place
-    come_first(nice)
+    give_way(by)
