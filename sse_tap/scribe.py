@@ -84,7 +84,10 @@ class Scribe:
 
     def take(self, parcel: Parcel) -> None:
         """One parcel; a fault costs what it is about, nothing else."""
-        self._engine.put(_STEPS[parcel.kind], (self, parcel))
+        self._engine.put(self._do, (parcel,))
+
+    def _do(self, parcel: Parcel) -> None:
+        _STEPS[parcel.kind](self, parcel)
 
     def turn(self) -> None:
         """All that had come was taken: let it be written, look what is due, tell what has changed."""

@@ -68,8 +68,7 @@ def shorten(
     passed: Callable[[int, bytes], None],
 ) -> Shortcut | None:
     """Let an upstream's bytes go the short way where they can; None where they cannot."""
-    if client.tls or server.tls:
-        return None
     with suppress(Exception):
-        return Shortcut(handler, client, server, is_clear, passed)
+        if not (client.tls or server.tls):
+            return Shortcut(handler, client, server, is_clear, passed)
     return None

@@ -50,6 +50,7 @@ class Sockets:
 
     def __init__(self, client: Client) -> None:
         self._handler: Any = None
+        self._client = client
         self._frames: dict[int, Sized] | None = None  # of a flow's client, by stream
         self._stream = 0
         with contextlib.suppress(Exception):
@@ -124,7 +125,8 @@ class Sockets:
         self, server: Server, is_clear: Callable[[], bool], passed: Callable[[int, bytes], None]
     ) -> None:
         """Let an upstream's bytes go the short way, where there is one."""
-        shorten(self._handler, self._handler and self._handler.client, server, is_clear, passed)
+        if self._handler is not None:
+            shorten(self._handler, self._client, server, is_clear, passed)
 
     def _socket(self, connection: Connection) -> Any:
         return self._handler.transports[connection].writer.get_extra_info("socket")

@@ -219,8 +219,11 @@ class Script:
     def client_data(self, t: int, data: bytes) -> Facts:
         return self._turn("client_data", t, data)
 
-    def server_data(self, t: int, read: int, data: bytes, queued: int = 0) -> Facts:
+    def server_data(self, t: int, read: int, data: bytes, queued: int = 0, late: int = 0) -> Facts:
         return self._turn("server_data", t, read, data, queued)
+
+    def skipped(self, t: int, size: int) -> Facts | None:
+        return None
 
     def closed(self, t: int, side: Side, how: How) -> Facts:
         return self._turn("closed", t, side, how)
