@@ -18,6 +18,7 @@ from typing import Any
 _SO_TIMESTAMPNS = 35  # asm-generic/socket.h; of what recvmsg returns, too
 _TIMESPEC = struct.Struct("@ll")
 _SPACE = socket.CMSG_SPACE(_TIMESPEC.size)
+_APART = 100_000  # ns within which two clocks are read, unless another process had its turn in between
 _STEP = 1_000_000  # ns by which two clocks do not part between two reads, unless one was set
 
 
@@ -29,11 +30,20 @@ class _Clocks:
 
     def arrival(self, stamp: int, now: int) -> int:
         """A stamp by our clock; `now` where the wall clock was set meanwhile."""
-        wall = time.time_ns()
-        ahead, self._ahead = self._ahead, wall - now
-        if abs(self._ahead - ahead) > _STEP:
+        known, ahead = self._ahead, _ahead()
+        if ahead is None:
             return now
-        return min(now, now - (wall - stamp))
+        self._ahead = ahead
+        return min(now, stamp - ahead) if abs(ahead - known) <= _STEP else now
+
+
+def _ahead() -> int | None:
+    """How far the wall clock is ahead by now; None where we were interrupted at every try."""
+    for _ in range(3):
+        before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        if after - before < _APART:
+            return wall - after
+    return None
 
 
 _clocks = _Clocks()

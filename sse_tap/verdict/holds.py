@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import sub
@@ -201,7 +203,9 @@ def _measured(
         pairs=pairs,
         baseline=baseline,
         holds=holds,
-        survey=_survey(pairs, holds, limit, Lags(down.trace.lags), SlowClient(down, limit)),
+        survey=_survey(
+            pairs, holds, limit, Lags(down.trace.lags, sound=_sound(down.trace)), SlowClient(down, limit)
+        ),
         tail=tail,
         hidden=hidden,
         in_flight=in_flight,
@@ -249,10 +253,21 @@ def _low_end(delays: array[int], pairs: Pairs, up_lags: Lags) -> int:
     return min(sound or delays)
 
 
-class Lags:
-    """When a tap ran late, to be asked by how much it may have stamped a time late (ns)."""
+def _sound(trace: Trace) -> AbstractSet[int]:
+    """The reads of one chunk each, where the kernel said when they came: of many it says that of the last."""
+    if trace.header.stamps != "kernel" or not trace.lags:
+        return frozenset()
+    return {read for read, chunks in Counter(trace.chunks.reads).items() if chunks == 1}
 
-    def __init__(self, lags: Sequence[Lag], shift: int = 0) -> None:
+
+class Lags:
+    """When a tap ran late, to be asked by how much it may have stamped a time late (ns).
+
+    `sound`: the reads whose times no lateness is in.
+    """
+
+    def __init__(self, lags: Sequence[Lag], shift: int = 0, sound: AbstractSet[int] = frozenset()) -> None:
+        self._sound = sound
         ordered = sorted((lag.t - shift, int(lag.ms * MS)) for lag in lags)
         self._times = [t for t, _ in ordered]
         self._sizes = [ns for _, ns in ordered]
@@ -261,6 +276,10 @@ class Lags:
 
     def __bool__(self) -> bool:
         return bool(self._times)
+
+    def of(self, reads: Sequence[int], t: int) -> int:
+        """As `at`, of what these reads brought."""
+        return 0 if all(read in self._sound for read in reads) else self.at(t)
 
     def at(self, t: int) -> int:
         """By how much (ns) a stamp of time `t` may be late: the longest lag whose span holds it."""
@@ -329,7 +348,7 @@ def _survey(pairs: Pairs, holds: array[int], limit: int, lags: Lags, slow: SlowC
         found.over.append((first, last))
         new = released is None or left >= released - limit  # else it had been waiting in the same stall
         released = pairs.came[last]
-        late = lags.at(came) if lags else 0
+        late = lags.of(pairs.reads[first : last + 1], came) if lags else 0
         if holds[first] - late < limit:
             found.lagged.add(blocks, holds[first], new=new)
             continue

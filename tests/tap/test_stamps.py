@@ -6,6 +6,7 @@ import asyncio
 import socket
 import sys
 import time
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -64,12 +65,20 @@ def test_what_is_read_late_arrived_when_it_was_sent() -> None:
 def test_where_the_wall_clock_was_set_the_reading_says_when(monkeypatch: pytest.MonkeyPatch) -> None:
     clocks = stamps._Clocks()
     now, ahead = 1_000_000_000, [5_000]
-    monkeypatch.setattr(stamps.time, "time_ns", lambda: now + ahead[0])
+    clock = SimpleNamespace(time_ns=lambda: now + ahead[0], monotonic_ns=lambda: now)
+    monkeypatch.setattr(stamps, "time", clock)
     assert clocks.arrival(now + 5_000 - 300, now) == now - 300
     ahead[0] = 3_600_000_000_000  # an hour later
     assert clocks.arrival(now + 5_000 - 300, now) == now
     assert clocks.arrival(now + ahead[0] - 400, now) == now - 400
     assert clocks.arrival(now + ahead[0] + 400, now) == now, "nothing comes later than it is read"
+
+
+def test_clocks_that_cannot_be_read_together_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count(0, 1_000_000)
+    clock = SimpleNamespace(time_ns=lambda: next(ticks), monotonic_ns=lambda: next(ticks))
+    monkeypatch.setattr(stamps, "time", clock)
+    assert stamps._Clocks().arrival(5, 77) == 77
 
 
 def test_without_a_stamp_the_reading_says_when() -> None:
