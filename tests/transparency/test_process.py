@@ -52,9 +52,9 @@ def stream(origin: Origin, tap: Taps, word: str, then: object = None) -> bytes:
     return got
 
 
-def strike(pid: int, how: signal.Signals) -> None:
+def strike(tap: Taps, pid: int, how: signal.Signals) -> None:
     """Send a signal, once what passed so far is in a file."""
-    time.sleep(0.3)
+    assert wait_for(lambda: tap.count("/during"))
     os.kill(pid, how)
 
 
@@ -74,7 +74,7 @@ def test_a_recorder_that_is_killed_or_stopped_costs_the_stream_nothing(
 ) -> None:
     (recorder,) = below(tap.pid)
     before = stream(origin, tap, "before")
-    assert stream(origin, tap, "during", lambda: strike(recorder, how)) == before == SENT
+    assert stream(origin, tap, "during", lambda: strike(tap, recorder, how)) == before == SENT
     if how == signal.SIGKILL:
         assert wait_for(lambda: "the recorder's process ended" in tap.log)
     else:
