@@ -1,225 +1,204 @@
-"""What a tap costs: added delay at 200 events/s, and throughput of one saturated stream.
+"""What a tap costs beside other ways from a client to an origin: one table from one run.
 
-    python benchmarks/tap.py [--events 240000] [--seconds 2] [--rounds 5]
+    python benchmarks/tap.py [--quick] [--ways "no proxy,tap wire"] [--scenes "1 x 200,500 x 5"]
 
-Four ways from the same origin to the same client, taking turns in one run: no proxy, plain mitmdump
-with `stream = True`, the tap at fidelity `http`, the tap at fidelity `wire`. Recording is on for both
-taps, and the run fails if one chunk is missing from a trace. Throughput is the best of the rounds,
-delays are pooled over them.
-
-An event is 100 bytes in an HTTP/1 chunk of its own. For the delay each event carries the origin's
-monotonic time; the client compares it with its own on arrival. All on 127.0.0.1.
+The ways take turns in every scene, so that all meet the same noise; recording is on for `tap http` and
+`tap wire`, and the run fails if one chunk that it sent is neither in a trace nor said to be lost. All on
+127.0.0.1, an event is 100 bytes in an HTTP/1 chunk of its own. `N x R`: N streams of R events a second;
+figures are of the steady phase, while all of them are open, from a second after the last began. `added` is
+the median delay less that of no proxy.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-import re
-import signal
+import resource
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
+from crowd import END, Crowd, chunk, serve
+from ways import Way, cpu, installed, memory, way
+
 from sse_tap.trace.file import find_traces, read_trace
-from sse_tap.trace.records import Trace
 from sse_tap.util.ports import free_port
 
-EVENT_BYTES = 100
-RATE = 200
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-END = b"0\r\n\r\n"
-STREAM_TRUE = "def responseheaders(flow):\n    flow.response.stream = True\n"
+type Figures = dict[str, float]
 
 
-def chunk(payload: bytes) -> bytes:
-    """One event of EVENT_BYTES bytes as one HTTP/1 chunk."""
-    event = b"data: " + payload.ljust(EVENT_BYTES - 8, b".") + b"\n\n"
-    return b"%x\r\n%s\r\n" % (len(event), event)
+@dataclass(frozen=True)
+class Scene:
+    """Streams of one kind: how many, how fast, for how long (s); `newcomers`: how many begin a second."""
+
+    name: str
+    streams: int
+    rate: float
+    seconds: float
+    newcomers: float = 0
+
+    @property
+    def events(self) -> int:
+        """Of one stream."""
+        return round(self.rate * self.seconds)
 
 
-def serve(port: int, events: int, seconds: float) -> None:
-    """The origin: /fast sends `events` at once, /slow one every 1/RATE s for `seconds`."""
-    fast = HEAD + b"".join(chunk(b"%d" % i) for i in range(events)) + END
-    with socket.create_server(("127.0.0.1", port)) as server:
-        while True:
-            peer, _ = server.accept()
-            with peer, suppress(OSError):
-                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                request = peer.recv(65536)
-                if b"/fast" in request:
-                    peer.sendall(fast)
-                elif b"/slow" in request:
-                    send_slowly(peer, seconds)
+SCENES = (
+    Scene("1 x 200", 1, 200, 4),
+    Scene("100 x 5", 100, 5, 4),
+    Scene("500 x 5", 500, 5, 6),
+    Scene("1000 x 2.5", 1000, 2.5, 7),
+    Scene("100 new a second", 300, 5, 1, newcomers=100),
+)
 
 
-def send_slowly(peer: socket.socket, seconds: float) -> None:
-    peer.sendall(HEAD)
-    start = time.monotonic()
-    for i in range(int(seconds * RATE)):
-        time.sleep(max(0.0, start + (i + 1) / RATE - time.monotonic()))
-        peer.sendall(chunk(b"t=%d" % time.monotonic_ns()))
-    peer.sendall(END)
+def play(scene: Scene, way: Way, origin_events: int) -> Figures:
+    """One scene on one way; `origin_events` is for none but the saturated stream."""
+    before = cpu(way.pid), memory(way.pid)
+    parent, child = multiprocessing.Pipe(duplex=False)
+    client = multiprocessing.Process(target=ask, args=(scene, way.port, child))
+    client.start()
+    time.sleep(scene.seconds * 0.6 + (scene.streams / scene.newcomers if scene.newcomers else 0.5))
+    grown = memory(way.pid) - before[1]
+    figures: Figures = parent.recv()
+    client.join()
+    time.sleep(0.6)  # the recorder, too, is done
+    figures["cpu"] = 1e6 * (cpu(way.pid) - before[0]) / max(1, figures["events"])
+    figures["memory"] = grown / 1024 / scene.streams
+    return figures
 
 
-def ask(port: int, path: str) -> socket.socket:
-    peer = socket.create_connection(("127.0.0.1", port), timeout=120)
-    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    peer.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
-    return peer
+def ask(scene: Scene, port: int, back: Connection) -> None:
+    """The clients, in a process of their own."""
+    crowd = Crowd(port, scene.streams, scene.rate, scene.events, scene.newcomers)
+    found = crowd.run(scene.seconds + 30)
+    late = found.steady() if not scene.newcomers else [ms for _, ms in found.events]
+    late = late or [ms for _, ms in found.events] or [float("nan")]
+    back.send(
+        {
+            "p50": statistics.median(late),
+            "p99": percentile(late, 99),
+            "max": max(late),
+            "head50": statistics.median(found.heads or [float("nan")]),
+            "head99": percentile(found.heads or [float("nan")], 99),
+            "events": len(found.events),
+            "whole": found.whole,
+        }
+    )
 
 
-def throughput(port: int, events: int) -> float:
-    """Events per second of one saturated stream, as the client gets them."""
-    expected = events * len(chunk(b""))
-    with ask(port, "/fast") as peer:
-        start = time.perf_counter()
-        got, tail = 0, b""
+def percentile(values: Sequence[float], share: int) -> float:
+    """The value that `share` % do not exceed."""
+    return sorted(values)[min(len(values) - 1, len(values) * share // 100)]
+
+
+def saturate(way: Way, events: int) -> Figures:
+    """Events a second of one stream that comes as fast as it is taken."""
+    expected, before = events * len(chunk(b"")), cpu(way.pid)
+    with socket.create_connection(("127.0.0.1", way.port), timeout=120) as peer:
+        peer.sendall(b"GET /fast?rate=1&events=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        start, got, tail = time.perf_counter(), 0, b""
         while not tail.endswith(END):
             data = peer.recv(1 << 18)
             if not data:
-                raise SystemExit(f"the stream was cut after {got} bytes")
-            got += len(data)
-            tail = (tail + data)[-len(END) :]
+                raise SystemExit(f"{way.name}: the stream was cut after {got} bytes")
+            got, tail = got + len(data), (tail + data)[-len(END) :]
         took = time.perf_counter() - start
     if got < expected:
-        raise SystemExit(f"{got} bytes came, at least {expected} were sent")
-    return events / took
+        raise SystemExit(f"{way.name}: {got} bytes came, at least {expected} were sent")
+    time.sleep(1.5)
+    return {"rate": events / took, "cpu": 1e6 * (cpu(way.pid) - before) / events}
 
 
-def delays(port: int) -> list[float]:
-    """Milliseconds from the origin's write to the client's read, one for each event."""
-    found: list[float] = []
-    with ask(port, "/slow") as peer:
-        rest = b""
-        while data := peer.recv(1 << 16):
-            now = time.monotonic_ns()
-            rest += data
-            stamps = re.findall(rb"t=(\d+)\.+\n", rest)
-            found += [(now - int(stamp)) / 1e6 for stamp in stamps]
-            rest = rest[rest.rfind(b"\n") + 1 :]
-            if data.endswith(END):
-                break
-    return found
+# --- the table ------------------------------------------------------------------------------------------
+
+_ROW = "{:18} {:16} {:>9} {:>9} {:>9} {:>9} {:>10} {:>10} {:>12} {:>11}"
+_HEADS = ("p50 ms", "added ms", "p99 ms", "max ms", "head ms", "head p99", "cpu us/event", "KiB/stream")
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(200):
-        if process.poll() is not None:
-            raise SystemExit(f"the proxy ended with status {process.returncode}")
-        with suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        time.sleep(0.05)
-    raise SystemExit("the proxy does not listen")
+def show(scene: Scene, rows: dict[str, Figures]) -> None:
+    print(_ROW.format(scene.name, "", *_HEADS))
+    base = rows.get("no proxy", {}).get("p50", float("nan"))
+    for name, row in rows.items():
+        cells = [f"{row['p50']:.3f}", f"{row['p50'] - base:.3f}", f"{row['p99']:.2f}", f"{row['max']:.1f}"]
+        cells += [f"{row['head50']:.1f}", f"{row['head99']:.1f}"]
+        cells += [f"{row['cpu']:.0f}", f"{row['memory']:.0f}"] if row["cpu"] else ["", ""]
+        cut = scene.streams - round(row["whole"])
+        print(_ROW.format("", name, *cells) + (f"  {cut} streams were cut" if cut else ""), flush=True)
+    print()
 
 
-@contextmanager
-def mitmdump(script: str, origin: int, folder: Path, *settings: str) -> Iterator[int]:
-    """mitmdump in reverse mode with a script; yields its port, and stops it."""
-    port = free_port()
-    mode = f"reverse:http://127.0.0.1:{origin}@127.0.0.1:{port}"
-    options = [part for setting in settings for part in ("--set", setting)]
-    command = [sys.executable, "-c", "from mitmproxy.tools.main import mitmdump; mitmdump()"]
-    command += ["-q", "-s", script, "--mode", mode, *options]
-    process = subprocess.Popen(command, cwd=folder)
-    try:
-        wait_for(port, process)
-        yield port
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
+def show_saturated(rows: dict[str, Figures]) -> None:
+    print(_ROW.format("saturated", "", "events/s", "", "", "", "", "", "cpu us/event", ""))
+    for name, row in rows.items():
+        cells = (f"{row['rate']:,.0f}", "", "", "", "", "", f"{row['cpu']:.2f}" if row["cpu"] else "", "")
+        print(_ROW.format("", name, *cells), flush=True)
+    print()
 
 
-@contextmanager
-def way(name: str, origin: int, folder: Path) -> Iterator[int]:
-    """The port to ask for one of the four ways to the origin."""
-    if name == "no proxy":
-        yield origin
-    elif name == "mitmdump":
-        script = folder / "stream_true.py"
-        script.write_text(STREAM_TRUE)
-        with mitmdump(str(script), origin, folder) as port:
-            yield port
-    else:
-        script = str(Path(__file__).parent.parent / "addons" / "sse_tap.py")
-        traces = folder / name.replace(" ", "-")
-        settings = (f"sse_tap_fidelity={name.split()[-1]}", f"sse_tap_dir={traces}")
-        with mitmdump(script, origin, folder, *settings) as port:
-            yield port
-
-
-WAYS = ("no proxy", "mitmdump", "tap http", "tap wire")
-
-
-def measure(args: argparse.Namespace, origin: int, folder: Path) -> dict[str, tuple[float, list[float]]]:
-    """Events per second and delays (ms) of each way; the ways take turns, so that all meet the same noise."""
-    rates: dict[str, float] = dict.fromkeys(WAYS, 0.0)
-    found: dict[str, list[float]] = {name: [] for name in WAYS}
-    with ExitStack() as stack:
-        ports = {name: stack.enter_context(way(name, origin, folder)) for name in WAYS}
-        for number in range(args.rounds):
-            for name, port in ports.items():
-                found[name] += delays(port)
-            for name, port in ports.items():
-                rates[name] = max(rates[name], throughput(port, args.events))
-                time.sleep(1.0)  # let the recorder finish before the next way is measured
-            print(f"round {number + 1} of {args.rounds} done", file=sys.stderr)
-    return {name: (rates[name], found[name]) for name in WAYS}
-
-
-def report(results: dict[str, tuple[float, list[float]]]) -> None:
-    base, plain = results["no proxy"], results["mitmdump"]
-    median = statistics.median(base[1])
-    plain_added = statistics.median(plain[1]) - median
-    row = "{:9} {:>12} {:>9} {:>11} {:>11} {:>11} {:>10}"
-    print(row.format("", "events/s", "x plain", "p50 ms", "p99 ms", "added p50", "x plain"))
-    for name, (rate, found) in results.items():
-        p50, p99 = statistics.median(found), statistics.quantiles(found, n=100)[98]
-        added = p50 - median
-        cells = (f"{rate:,.0f}", f"{rate / plain[0]:.1f}", f"{p50:.3f}", f"{p99:.3f}", f"{added:.3f}")
-        print(row.format(name, *cells, f"{added / plain_added:.2f}"))
-
-
-def check_record(args: argparse.Namespace, folder: Path) -> None:
-    """Every chunk that was sent must stand in a trace."""
-    for name in ("tap http", "tap wire"):
-        traces = [read_trace(path) for path in find_traces([folder / name.replace(" ", "-")])]
-        events = sorted(count(trace) for trace in traces)
-        wanted = sorted([args.events, int(args.seconds * RATE)] * args.rounds)
+def check_record(found: Sequence[Way], events: int) -> None:
+    """Every event that was sent must stand in a trace."""
+    for each in found:
+        if each.traces is None:
+            continue
+        traces = [read_trace(path) for path in find_traces([each.traces])]
+        recorded = sum(trace.chunks.body.count(b"\n\n") for trace in traces)
         lost = sum(gap.chunks for trace in traces for gap in trace.lost)
-        print(f"{name}: {len(traces)} traces, {sum(events):,} events recorded, {lost} chunks lost")
-        if events != wanted or lost:
-            raise SystemExit(f"{name}: {events} events were recorded, {wanted} were sent")
-
-
-def count(trace: Trace) -> int:
-    return trace.chunks.body.count(b"\n\n")
+        lags = sum(len(trace.lags) for trace in traces)
+        print(
+            f"{each.name}: {len(traces)} traces, {recorded:,} events, {lost} chunks lost, {lags} lag records"
+        )
+        if recorded != events or lost:
+            raise SystemExit(f"{each.name}: {recorded:,} events were recorded, {events:,} were sent")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--events", type=int, default=240_000)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
+    args = arguments()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 16384)), hard))
+    names = [name for name in installed() if not args.ways or name in args.ways.split(",")]
+    scenes = [scene for scene in SCENES if not args.scenes or scene.name in args.scenes.split(",")]
+    if args.quick:
+        scenes = [scene for scene in scenes if scene.streams < 1000]
+    saturated = 0 if args.scenes and "saturated" not in args.scenes else args.events
     origin = free_port()
-    server = multiprocessing.Process(target=serve, args=(origin, args.events, args.seconds), daemon=True)
+    server = multiprocessing.Process(target=serve, args=(origin, args.events), daemon=True)
     server.start()
-    try:
-        with tempfile.TemporaryDirectory() as name:
-            time.sleep(1.0)
-            folder = Path(name)
-            report(measure(args, origin, folder))
-            check_record(args, folder)
-    finally:
-        server.terminate()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        time.sleep(0.5)
+        found = [stack.enter_context(way(name, origin, Path(folder))) for name in names]
+        run(scenes, found, saturated)
+        sent = sum(scene.streams * scene.events for scene in scenes) + saturated
+        time.sleep(1)
+        check_record(found, sent)
+    server.terminate()
+
+
+def run(scenes: Sequence[Scene], found: Sequence[Way], saturated: int) -> None:
+    for scene in scenes:
+        rows = {}
+        for each in found:
+            print(f"{scene.name}: {each.name} …", file=sys.stderr)
+            rows[each.name] = play(scene, each, saturated)
+        show(scene, rows)
+    if saturated:
+        show_saturated({each.name: saturate(each, saturated) for each in found})
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="leave the 1,000 streams out")
+    parser.add_argument("--ways", default="", help="only these, with commas between them")
+    parser.add_argument("--scenes", default="", help="only these, with commas between them; 'saturated' too")
+    parser.add_argument("--events", type=int, default=240_000, help="of the saturated stream")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

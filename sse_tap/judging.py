@@ -1,13 +1,11 @@
 """The judge: a child process of the tap that says a line about each stream, once its traces are finished.
 
-`sse_tap.recording.verdict_lines` starts it, with `python -P -m sse_tap.judging`.
+`sse_tap.recording.verdict_lines` starts it.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +15,7 @@ from typing import Any
 from sse_tap.blocks.timing import Seen, finish_of
 from sse_tap.trace.file import TraceError, read_trace
 from sse_tap.trace.records import Trace
+from sse_tap.util.child import behave
 from sse_tap.util.text import duration, plural, visible
 from sse_tap.util.urls import path_of
 from sse_tap.verdict.report import StreamReport, report_on
@@ -26,9 +25,7 @@ _WAIT = 2.0  # seconds the judge waits for the writer to finish a trace
 
 def main() -> None:
     """Answer every line of paths on standard input with a line of verdicts on standard output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tap; it closes our input
-    if hasattr(os, "nice"):
-        os.nice(10)
+    behave(5)
     for request in sys.stdin:
         print(json.dumps(list(judged([Path(path) for path in json.loads(request)]))), flush=True)
 

@@ -17,7 +17,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from operator import ne, sub
 from typing import overload
 
@@ -231,6 +231,7 @@ class Blocks(Sequence[TimedBlock]):
         self.chunks = array("q", [bisect_left(chunk_ends, end) for end in self.ends])
         self.times = array("q", map(columns.times.__getitem__, self.chunks))
         self.reads = array("q", map(columns.reads.__getitem__, self.chunks))
+        self._handed = trace.chunks.handed
         self.problems = body.problems
         self.ndjson = ndjson
         self._kinds: bytearray | None = None
@@ -244,6 +245,14 @@ class Blocks(Sequence[TimedBlock]):
         if not last and rest.startswith(_BOM):
             rest = rest[3:]
         return len(rest.lstrip(b" \t\r\n" if self.ndjson else b"\r\n"))
+
+    @property
+    def left(self) -> array[int]:
+        """When each block was handed on (ns): `times`, but for what the tap itself kept waiting."""
+        if not self._handed:
+            return self.times
+        times = map(self._handed.get, self.chunks, self.times)
+        return array("q", accumulate((t or 0 for t in times), max))
 
     @property
     def kinds(self) -> bytearray:

@@ -39,15 +39,24 @@ class Observer(Protocol):
     def client_data(self, t: int, data: bytes) -> Facts:
         """Bytes the client sent."""
 
-    def server_data(self, t: int, read: int, data: bytes, queued: int = 0) -> Facts:
-        """Bytes the server sent, in the tap's `read`; `queued`: bytes the client had not taken."""
+    def server_data(self, t: int, read: int, data: bytes, queued: int = 0, late: int = 0) -> Facts:
+        """Bytes the server sent, in the tap's `read`; `queued`: bytes the client had not taken, `late`: ns
+        after `t` at which they were handed on.
+        """
+
+    def skipped(self, t: int, size: int) -> Facts | None:
+        """The server sent `size` bytes that nobody kept; None where it cannot go on after them."""
 
     def to_come(self) -> tuple[int, int]:
         """The key of the exchange whose response body passes, and the bytes that will certainly come of it
         before anything else does; 0 where that cannot be known."""
 
-    def skip(self, t: int, size: int) -> Facts:
-        """So many of those bytes passed unseen."""
+    def passing(self) -> tuple[int, int]:
+        """The key of the exchange whose response body passes, and the bytes that the server had sent before
+        it; 0 where that cannot be known."""
+
+    def passed_by(self, t: int, size: int, over: bool) -> Facts:
+        """The server sent `size` bytes of that body that nobody kept, to its end where it is `over`."""
 
     def closed(self, t: int, side: Side, how: How) -> Facts:
         """One side closed its half (`eof`), or the connection ended otherwise."""

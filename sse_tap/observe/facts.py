@@ -61,12 +61,24 @@ class ResponseHead:
 
 @dataclass(frozen=True, slots=True)
 class BodyChunks:
-    """The chunks of response body that one read brought, in order (`queued`: bytes, see trace.Chunk)."""
+    """The chunks of response body that one read brought, in order (`queued`: bytes, see trace.Chunk).
+
+    `late`: how long (ns) after `t` they were handed on.
+    """
 
     t: int
     read: int
     pieces: tuple[bytes, ...]
     queued: int = 0
+    late: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Bytes of response body passed that the observer did not get."""
+
+    t: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +115,7 @@ type Fact = (
     | Informational
     | ResponseHead
     | BodyChunks
+    | Skipped
     | ResponseTrailers
     | Remark
     | Ended

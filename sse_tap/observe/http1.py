@@ -21,6 +21,7 @@ from sse_tap.observe.facts import (
     RequestHead,
     ResponseHead,
     ResponseTrailers,
+    Skipped,
 )
 from sse_tap.observe.http2 import Http2Observer
 from sse_tap.observe.messages import (
@@ -63,7 +64,7 @@ class Http1Observer:
         self._facts: Facts = []
         self._t = 0
         self._read = 0
-        self._queued = 0
+        self._queued = self._late = 0
         self._client_closed: int | None = None
         self._client_reset = False
         self._upstream_closed: int | None = None
@@ -80,15 +81,15 @@ class Http1Observer:
         self._observe(t, self._requests, data)
         return self._facts
 
-    def server_data(self, t: int, read: int, data: bytes, queued: int = 0) -> Facts:
+    def server_data(self, t: int, read: int, data: bytes, queued: int = 0, late: int = 0) -> Facts:
         """Bytes the server sent, stamped `t` (ns), in the tap's `read`."""
         pos = 0
         if not self._successor:
-            self._read, self._queued = read, queued
+            self._read, self._queued, self._late = read, queued, late
             pos = self._observe(t, self._responses, data)
         if not self._successor:
             return self._facts
-        facts = self._inherited(self._successor.server_data(t, read, data[pos:], queued))
+        facts = self._inherited(self._successor.server_data(t, read, data[pos:], queued, late))
         return self._facts + facts if pos else facts
 
     def to_come(self) -> tuple[int, int]:
@@ -98,10 +99,29 @@ class Http1Observer:
             return 0, 0
         return self._waiting[0].key, body.left
 
-    def skip(self, t: int, size: int) -> Facts:
-        """So many of those bytes passed unseen by `t` (ns)."""
+    def passing(self) -> tuple[int, int]:
+        """The exchange whose response body passes, and the bytes that the server had sent before it."""
+        if self._stopped or self._successor or not self._waiting or self._responses.body is None:
+            return 0, 0
+        return self._waiting[0].key, self._responses.began
+
+    def passed_by(self, t: int, size: int, over: bool) -> Facts:
+        """The server sent `size` bytes of that body that nobody kept, to its end where it is `over`."""
         self._facts, self._t = [], t
-        self._responses.skip(size)
+        if not self._stopped and not self._successor and self._waiting:
+            self._say(self._waiting[0], Skipped(t, size))
+            self._responses.pass_by(size, over=over)
+        return self._facts
+
+    def skipped(self, t: int, size: int) -> Facts | None:
+        """The server sent `size` bytes that nobody kept: well where they are within one piece of a body."""
+        self._facts, self._t = [], t
+        if self._stopped:
+            return self._facts
+        if self._successor or not self._responses.skip(size):
+            return None
+        self._say(self._waiting[0], Skipped(t, size))
+        self._responses.finish_if_done()
         return self._facts
 
     def closed(self, t: int, side: Side, how: How) -> Facts:
@@ -193,7 +213,7 @@ class Http1Observer:
     def _response_body(self, pieces: list[bytes]) -> None:
         exchange = self._waiting[0]
         exchange.pieces_after_client_eof |= self._client_closed is not None
-        self._say(exchange, BodyChunks(self._t, self._read, tuple(pieces), self._queued))
+        self._say(exchange, BodyChunks(self._t, self._read, tuple(pieces), self._queued, self._late))
 
     def _response_end(self, trailers: Headers) -> None:
         exchange = self._waiting[0]

@@ -115,6 +115,7 @@ class _Read(NamedTuple):
     t: int
     read: int = 0
     queued: int = 0
+    late: int = 0
 
 
 @dataclass(slots=True)
@@ -164,18 +165,26 @@ class Http2Observer:
         """Bytes the client sent, stamped `t` (ns); the first are the preface."""
         return self._observe(_Read(t), data, self._client, self._from_client, self._request_body)
 
-    def server_data(self, t: int, read: int, data: bytes, queued: int = 0) -> Facts:
+    def server_data(self, t: int, read: int, data: bytes, queued: int = 0, late: int = 0) -> Facts:
         """Bytes the server sent, stamped `t` (ns), in the tap's `read`; `queued`: see trace.Chunk."""
-        at = _Read(t, read, queued)
+        at = _Read(t, read, queued, late)
         return self._observe(at, data, self._server, self._from_server, self._response_body)
 
     def to_come(self) -> tuple[int, int]:
         """Nothing is known to come next: frames of all streams mix."""
         return 0, 0
 
-    def skip(self, t: int, size: int) -> Facts:
-        """Nothing is skipped."""
+    def passing(self) -> tuple[int, int]:
+        """No body passes alone."""
+        return 0, 0
+
+    def passed_by(self, t: int, size: int, over: bool) -> Facts:
+        """Nothing is passed by."""
         return []
+
+    def skipped(self, t: int, size: int) -> Facts | None:
+        """Frames cannot be found again after bytes that nobody kept."""
+        return None
 
     def closed(self, t: int, side: Side, how: How) -> Facts:
         """One side closed or reset the connection, or it ended otherwise: ends every open exchange.
@@ -373,7 +382,7 @@ class Http2Observer:
         if not exchange:
             return
         if exchange.answered:
-            yield stream, BodyChunks(at.t, at.read, tuple(pieces), queued)
+            yield stream, BodyChunks(at.t, at.read, tuple(pieces), queued, at.late)
         else:
             yield from self._malformed(at.t, stream, "its body came before its head")
 

@@ -41,8 +41,8 @@ class NoBody:
     def feed(self, data: bytes, start: int) -> tuple[list[bytes], int]:
         return [], start
 
-    def skip(self, size: int) -> None:
-        """Nothing is to be skipped here."""
+    def skip(self, size: int) -> bool:
+        return False
 
 
 class SizedBody:
@@ -63,9 +63,10 @@ class SizedBody:
         self.left -= len(piece)
         return ([piece] if piece else []), start + len(piece)
 
-    def skip(self, size: int) -> None:
-        """`size` bytes passed unseen, no more than are `left`."""
-        self.left -= size
+    def skip(self, size: int) -> bool:
+        within = size <= self.left
+        self.left -= size if within else 0
+        return within
 
 
 class UntilClose:
@@ -80,8 +81,8 @@ class UntilClose:
         piece = data[start:]
         return ([piece] if piece else []), len(data)
 
-    def skip(self, size: int) -> None:
-        """`size` bytes passed unseen."""
+    def skip(self, size: int) -> bool:
+        return True
 
 
 @lru_cache(maxsize=4096)
@@ -119,9 +120,10 @@ class ChunkedBody:
             self._broken = lost  # what came before it is good; the next call raises
             return pieces, start
 
-    def skip(self, size: int) -> None:
-        """`size` bytes passed unseen, no more than are `left` of the chunk."""
-        self.left -= size
+    def skip(self, size: int) -> bool:
+        within = size <= self.left
+        self.left -= size if within else 0
+        return within
 
     def _feed(self, data: bytes, pos: int, pieces: list[bytes]) -> int:
         size = len(data)
@@ -311,6 +313,8 @@ class MessageReader:
         self._head = bytearray()  # one that has begun
         self.body: Body | None = None
         self.stopped = False
+        self.taken = 0  # bytes in all
+        self.began = self.read_to = 0  # ... before the latest body, and before what was read of it last
 
     def feed(self, data: bytes) -> int:
         """Take the next bytes, up to the offset that is returned.
@@ -320,13 +324,8 @@ class MessageReader:
         pos = 0
         while pos < len(data) and not self.stopped:
             pos = self._read_head(data, pos) if self.body is None else self._read_body(data, pos)
+        self.taken += pos
         return pos
-
-    def skip(self, size: int) -> None:
-        """So many bytes of the body passed unseen, no more than are `left` of it."""
-        if self.body is not None:
-            self.body.skip(size)
-            self._finish_if_done()
 
     def _read_head(self, data: bytes, pos: int) -> int:
         if not self._head:  # RFC 9112, 2.2: empty lines before a message are ignored
@@ -340,9 +339,10 @@ class MessageReader:
             self._keep_head(data, pos)
             return len(data)
         self._head = bytearray()
+        self.began = self.read_to = self.taken + end
         self.body = self._on_head(head)
         self.stopped = self.body is None
-        self._finish_if_done()
+        self.finish_if_done()
         return end
 
     def _joined_head(self, data: bytes, pos: int) -> tuple[bytes, int]:
@@ -361,12 +361,26 @@ class MessageReader:
     def _read_body(self, data: bytes, pos: int) -> int:
         assert self.body is not None
         pieces, pos = self.body.feed(data, pos)
+        self.read_to = self.taken + pos
         if pieces:
             self._on_body(pieces)
-        self._finish_if_done()
+        self.finish_if_done()
         return pos
 
-    def _finish_if_done(self) -> None:
+    def skip(self, size: int) -> bool:
+        """Step over bytes of the body that nobody kept; False where more than that was in them."""
+        self.taken += size
+        return self.body is not None and self.body.skip(size)
+
+    def pass_by(self, size: int, *, over: bool) -> None:
+        """Bytes of the body passed that nobody kept, to its end where it is `over`."""
+        self.taken += size
+        if over and self.body is not None:
+            self.body = None
+            self._on_end(())
+
+    def finish_if_done(self) -> None:
+        """Say that the message is complete, where it is."""
         if self.body is not None and self.body.done:
             trailers, self.body = self.body.trailers, None
             self._on_end(trailers)

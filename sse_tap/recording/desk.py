@@ -11,6 +11,7 @@ import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from sse_tap.trace import redact
 from sse_tap.trace.asks import STREAM_TYPES
 from sse_tap.trace.records import Headers
 
+_LAGS = 64  # lags after which every open trace has said them
 _MAX_PATHS = 10_000  # of those that streamed: more are not remembered
 _MOST_LAGS = 3_000  # latenesses that are remembered: a minute of them at the least
 
@@ -31,7 +33,7 @@ MAX_KEPT = 64 << 20
 """Bytes of requests that wait for their answer, of all connections together."""
 
 PROCESS_KEY = secrets.token_bytes(32)
-"""Key of the hashes of request bodies, where no other is given: that of this process, never written."""
+"""Key of the hashes of request bodies, where no other is given: drawn once for a tap, never written."""
 
 type Wanted = Callable[[RequestHead, ResponseHead | None], bool]
 
@@ -104,8 +106,8 @@ class Recorded(Protocol):
 class Open(Protocol):
     """A trace that is being written."""
 
-    def lag(self, t: int, ms: float) -> None:
-        """The tap's loop ran late."""
+    def catch_up(self) -> None:
+        """Say what lag is known and not yet said."""
 
     def take(self, fact: Fact) -> None:
         """Record one fact."""
@@ -168,7 +170,8 @@ class Desk:
         self.boot_id = tracefile.boot_id()
         self.kept = 0  # bytes of requests in all accounts
         self.open: dict[int, Open] = {}  # by id(): the traces being written, or that will be
-        self._lags: deque[tuple[int, float]] = deque(maxlen=_MOST_LAGS)
+        self._lags: deque[tuple[int, float]] = deque(maxlen=_MOST_LAGS)  # t, ms: the latest, of `lagged`
+        self.lagged = 0
         self._streamed: dict[tuple[str, str, str], None] = {}  # tap, method, path: a stream has come there
         self._report = report
         self._said: set[str] = set()
@@ -182,13 +185,29 @@ class Desk:
         if len(self._streamed) < _MAX_PATHS:
             self._streamed[_place(tap, head)] = None
 
-    def remember_lag(self, t: int, ms: float) -> None:
-        """The tap's loop ran `ms` late at `t` (monotonic ns): traces that begin before will say so, too."""
+    def lag(self, t: int, ms: float) -> None:
+        """The tap's event loop ran `ms` late at `t`: every trace of a request that was there will say so,
+        before its next record or when it begins.
+        """
         self._lags.append((t, ms))
+        self.lagged += 1
+        if self.lagged % _LAGS == 0:
+            for each in list(self.open.values()):
+                each.catch_up()
 
-    def lags_since(self, t: int) -> list[tuple[int, float]]:
-        """The latenesses since `t` (monotonic ns), as far as they are remembered."""
-        return [lag for lag in self._lags if lag[0] >= t]
+    def lagged_before(self, t: int) -> int:
+        """How many latenesses there were before `t` (monotonic ns), as far as they are remembered."""
+        since = 0
+        for at, _ in reversed(self._lags):
+            if at < t:
+                break
+            since += 1
+        return self.lagged - since
+
+    def lags_after(self, count: int) -> list[tuple[int, float]]:
+        """The latenesses after the first `count`, as far as they are remembered."""
+        new = min(self.lagged - count, len(self._lags))
+        return list(islice(reversed(self._lags), new))[::-1]
 
     def suffered(self, what: str) -> None:
         """Say once, for each kind of trouble, that the record suffered."""

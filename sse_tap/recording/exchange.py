@@ -27,6 +27,7 @@ from sse_tap.observe.facts import (
     RequestHead,
     ResponseHead,
     ResponseTrailers,
+    Skipped,
 )
 from sse_tap.recording.desk import Account, Desk, Tap
 from sse_tap.recording.writer import TraceFile
@@ -34,6 +35,7 @@ from sse_tap.trace import file as tracefile
 from sse_tap.trace import redact
 from sse_tap.trace.asks import asks_for_stream, looks_like_events, may_be_stream
 from sse_tap.trace.records import (
+    MS,
     Clock,
     End,
     Header,
@@ -63,10 +65,12 @@ class Exchange:
     `ignored`: it is not, or it is over; no fact is taken any more.
     """
 
-    def __init__(self, desk: Desk, tap: Tap, head: RequestHead, account: Account | None = None) -> None:
+    def __init__(
+        self, desk: Desk, tap: Tap, head: RequestHead, account: Account | None = None, stamps: str = ""
+    ) -> None:
         self.number = next(_numbers)
         self.tap, self.head = tap, head
-        self._desk = desk
+        self._desk, self._stamps = desk, stamps
         self._account = account or Account(desk)
         self._kept = size_of(head)  # bytes in the account
         self._account.add(self._kept)
@@ -80,6 +84,7 @@ class Exchange:
         self._file: TraceFile | None = None
         self._chunks = self._bytes = 0
         self._blank: Callable[[bytes], bytes] | None = None  # what pieces of the body become, where they do
+        self._lagged = desk.lagged_before(head.t)  # how many lags were said, or were before its time
         self._room: int | None = None  # bytes of body that may still be kept, where not all are
         self._unsure: list[ResponseHead | BodyChunks] = []  # until the body shows whether it is a stream
         self.ignored = False
@@ -210,15 +215,15 @@ class Exchange:
             listen=tap.listen,
             mode=redact.redact_text(tap.mode),
             fidelity=tap.fidelity,
+            stamps=self._stamps,
         )
         self._file = self._desk.writer.open(self._desk.directory, header)
         tap.adopt(self._file)
         self._desk.open[id(self)] = self
-        self._write(request)
+        self._desk.writer.append(self._file, tracefile.encode(request))
         for note in self._early:
-            self._write(note)
-        for t, ms in self._desk.lags_since(self._origin):
-            self.lag(t, ms)
+            self._desk.writer.append(self._file, tracefile.encode(note))
+        self.catch_up()
 
     def _request(self) -> Request:
         head = self.head
@@ -291,8 +296,10 @@ class Exchange:
         self._bytes += size
         self.tap.chunks += count
         t = fact.t - self._origin
+        self.catch_up()
         try:
-            lines = self._desk.seams.encode_chunks(t, fact.read, pieces, fact.queued)
+            handed = t + fact.late if fact.late > MS else 0
+            lines = self._desk.seams.encode_chunks(t, fact.read, pieces, fact.queued, handed)
         except Exception as error:  # noqa: BLE001 - what cannot be encoded is lost, and said to be
             self._desk.suffered(f"{type(error).__name__}: {error}")
             self._desk.writer.lose(self._file, t, count, size)
@@ -338,13 +345,20 @@ class Exchange:
     def _relative(self, t: int | None) -> int | None:
         return None if t is None else t - self._origin
 
-    def _write(self, record: Note | Request | Response | Trailers | End | Lag) -> None:
+    def _write(self, record: Note | Response | Trailers | End) -> None:
         if self._file:
+            self.catch_up()
             self._desk.writer.append(self._file, tracefile.encode(record))
 
-    def lag(self, t: int, ms: float) -> None:
-        """The tap's loop ran late; what was late before the trace began is written as it begins."""
-        self._write(Lag(t - self._origin, ms))
+    def catch_up(self) -> None:
+        """Say how late the tap's loop ran since the request came, as far as it is not said yet."""
+        if self._file and self._lagged != self._desk.lagged:
+            new, self._lagged = self._desk.lags_after(self._lagged), self._desk.lagged
+            for t, ms in new:
+                self._desk.writer.append(self._file, tracefile.encode(Lag(t - self._origin, ms)))
+
+    def _skipped(self, fact: Skipped) -> None:
+        self.lost(fact.t, 1, fact.bytes)  # at least: how many chunks it was, nobody can tell
 
     def lost(self, t: int, chunks: int, size: int) -> None:
         """Chunks passed that never reached the queue."""
@@ -361,6 +375,7 @@ _STEPS: dict[type, Callable[..., None]] = {
     Informational: Exchange._informational,
     ResponseHead: Exchange._response_head,
     BodyChunks: Exchange._body_chunks,
+    Skipped: Exchange._skipped,
     ResponseTrailers: Exchange._trailers,
     Remark: Exchange._remark,
     Ended: Exchange._ended,

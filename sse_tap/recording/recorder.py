@@ -1,10 +1,12 @@
-"""The recorder: from what the taps saw, behind a queue, to trace files.
+"""The recorder: from what the taps saw to trace files.
 
-The path of the bytes only stamps, passes on and appends to a deque (`Connection`, `ExchangeTap`);
-everything else happens in one observer thread: framing, deciding what is a stream, redaction,
-encoding. Files are written by a second thread (`sse_tap.recording.writer`) so that a blocked disk cannot stop
-the first from following the framing. Nothing here can reach a stream: methods called on the path
-never raise and never block, and both queues are bounded.
+The `Engine` does every step at once: framing, deciding what is a stream, redaction, encoding. It runs in a
+process of its own (`sse_tap.scribe`), so that nothing of it takes the interpreter from the relay. Files are
+written by a thread beside it (`sse_tap.recording.writer`), so that a blocked disk cannot stop it from
+following the framing.
+
+The `Recorder` is an engine behind a queue and a thread, in the process of whoever calls: nothing in it can
+reach a stream, methods called on the path never raise and never block, and both queues are bounded.
 """
 
 from __future__ import annotations
@@ -26,11 +28,55 @@ _PATIENCE = 20  # empty looks before the thread sleeps until it is woken
 _BREATHER = 0.0005  # seconds of rest after a large read, so that the event loop gets the interpreter
 _LARGE = 16 << 10
 _OVERHEAD = 400  # bytes that an entry of the queue takes beside its data
+_BEHIND = "the tap fell too far behind; from here on this connection was not observed"
+_WORTH = 1 << 16  # bytes of a body that nobody records: of larger ones the relay should know
 _TICK = 0.1  # seconds between two looks at open streams when nothing passes, for those who listen
 
 
-class Recorder(Desk):
-    """Owns the queue, the observer thread and the writer.
+class Engine(Desk):
+    """Makes facts of bytes and lines of facts, each step when it is put."""
+
+    def connection(self, tap: Tap, scheme: str, protocol: str = "") -> Connection:
+        """The recorder's end of one connection at fidelity `wire`."""
+        return Connection(self, tap, scheme, protocol)
+
+    def exchange(self, tap: Tap) -> ExchangeTap:
+        """The recorder's end of one exchange at fidelity `http`."""
+        return ExchangeTap(self, tap)
+
+    def put(self, step: Callable[..., None], args: tuple[object, ...], size: int = 0) -> bool:
+        """Do a step that brings `size` bytes; a fault costs its own record, nothing else."""
+        try:
+            step(*args)
+        except Exception as error:  # noqa: BLE001 - see above
+            self.suffered(f"{type(error).__name__}: {error}")
+        return True
+
+    def has_share(self, own: int, size: int) -> bool:
+        """Whether one connection, `own` bytes of which wait, may have `size` more of them wait: none wait."""
+        return True
+
+    def taken(self, size: int) -> None:
+        """`size` bytes of what waited are done with."""
+
+    def rest(self, size: int) -> None:
+        """`size` bytes of what is recorded are done with: time for others."""
+
+    def tick(self, t: int) -> None:
+        """All that passed before `t` (monotonic ns) is known."""
+        for listener in self.listeners:
+            self.guarded(listener.tick, t)
+
+    def stop_all(self, t: int, remark: Remark | None = None) -> None:
+        """End every open trace as `tap-stopped`, with a remark where there is one."""
+        for recording in list(self.open.values()):
+            if remark:
+                recording.take(remark)
+            recording.take(Ended(t, "tap-stopped"))
+
+
+class Recorder(Engine):
+    """An engine behind a queue, with a thread that takes from it.
 
     `report` gets sentences for people (from any thread). `wanted` decides, beyond the content type,
     which exchanges are recorded. `versions` goes into every header.
@@ -70,17 +116,9 @@ class Recorder(Desk):
 
     # on the path: never raises, never blocks
 
-    def connection(self, tap: Tap, scheme: str, protocol: str = "") -> Connection:
-        """The recorder's end of one connection at fidelity `wire`."""
-        return Connection(self, tap, scheme, protocol)
-
-    def exchange(self, tap: Tap) -> ExchangeTap:
-        """The recorder's end of one exchange at fidelity `http`."""
-        return ExchangeTap(self, tap)
-
     def lag(self, t: int, ms: float) -> None:
         """The tap's event loop ran `ms` late at `t`: every trace of a request that was there will say so."""
-        self.put(self._lagged, (t, ms))
+        self.put(super().lag, (t, ms))
 
     def put(self, step: Callable[..., None], args: tuple[object, ...], size: int = 0) -> bool:
         """Queue a step for the observer thread; False where the queue is past its bound or broken."""
@@ -136,7 +174,7 @@ class Recorder(Desk):
             t = self._known_until()
             empty = 0 if self._drain() else empty + 1
             if self.listeners:
-                self._tick(t)
+                self.tick(t)
             if empty > _PATIENCE and not self._stopping:
                 self._sleep()
                 empty = 0
@@ -168,19 +206,6 @@ class Recorder(Desk):
         now = time.monotonic_ns()
         return min(now, self.awake) if self.awake else now
 
-    def _tick(self, t: int) -> None:
-        for listener in self.listeners:
-            self.guarded(listener.tick, t)
-
-    def _lagged(self, t: int, ms: float) -> None:
-        self.remember_lag(t, ms)
-        for recording in list(self.open.values()):
-            recording.lag(t, ms)
-
-    def _stop_all(self, t: int) -> None:
-        for recording in list(self.open.values()):
-            recording.take(Ended(t, "tap-stopped"))
-
     def close(self, timeout: float = 5.0) -> bool:
         """End every open trace as `tap-stopped`, write what is left, stop both threads.
 
@@ -190,7 +215,7 @@ class Recorder(Desk):
         if self._stopping:
             return not self._thread.is_alive()
         deadline = time.monotonic() + timeout
-        self.put(self._stop_all, (time.monotonic_ns(),))
+        self.put(self.stop_all, (time.monotonic_ns(),))
         self._stopping = True
         self._wake.set()
         self._thread.join(timeout)
@@ -214,20 +239,22 @@ class Recorder(Desk):
 class Connection:
     """One connection at fidelity `wire`: copies of its bytes go in, on the path; facts come of them."""
 
-    def __init__(self, recorder: Recorder, tap: Tap, scheme: str, protocol: str) -> None:
+    def __init__(self, recorder: Engine, tap: Tap, scheme: str, protocol: str) -> None:
         self._recorder, self.tap, self._scheme = recorder, tap, scheme
         self._protocol = protocol
+        self._stamps = ""
         self._skipped = 0  # bytes that found the queue full
         self._overrun = False  # the observer thread will know
         self._put_bytes = self._taken_bytes = 0  # of this connection, as in the recorder
         self._passed = 0  # bytes the server has sent
-        self._gap = 0  # ... and of those that nobody records, since the last that were queued
+        self._unseen = 0  # ... and of those that nobody records, since the last that were queued
         # the observer thread's own
         self._seen = 0  # bytes of the server's that it knows of
-        self._skip_to = 0  # where the body ends that nobody records: told to the path
+        self._skip_to = 0  # where a body ends that nobody records, counted as `_passed`: told to the path
+        self.idle_body = 0  # where the latest large one began
         self._observer: Observer | None = None
         self._early: list[tuple[int, bytes]] = []
-        self._blind = False
+        self.blind = False  # nothing of what follows is looked at
         self._exchanges: dict[int, Exchange] = {}
         self._account = Account(recorder)
 
@@ -237,13 +264,19 @@ class Connection:
         """A copy of bytes that the client sent."""
         self._put(self._on_client_data, (t, data), len(data))
 
-    def server_data(self, t: int, read: int, data: bytes, queued: int) -> None:
-        """A copy of bytes that the server sent; of a body that nobody records, no more than how many."""
+    def server_data(self, t: int, read: int, data: bytes, queued: int, late: int = 0) -> None:
+        """A copy of bytes that the server sent, handed on `late` ns after `t`; of a body that nobody records,
+        no more than how many.
+        """
         self._passed += len(data)
         if self._passed <= self._skip_to:
-            self._gap += len(data)
+            self._unseen += len(data)
             return
-        self._put(self._on_server_data, (t, read, data, queued), len(data))
+        self._put(self._on_server_data, (t, read, data, queued, late), len(data))
+
+    def stamped(self) -> None:
+        """The kernel stamps what the server sends."""
+        self._stamps = "kernel"
 
     def closed(self, t: int, side: Side, how: How) -> None:
         """One side closed, or the connection ended otherwise."""
@@ -253,11 +286,21 @@ class Connection:
         """Something all open traces of this connection should say."""
         self._put(self._on_remark, (Remark(t, kind, text),), 0)
 
+    def gap(self, t: int, side: Side, size: int) -> None:
+        """Bytes passed until `t` that had no room, or that nobody records."""
+        self._passed += size if side == "server" else 0
+        self._put(self._on_gap, (t, side, size), 0)
+
+    def passed_by(self, t: int, size: int, over: bool) -> None:
+        """Bytes of a body that nobody records passed until `t`, to its end where it is `over`."""
+        self._passed += size
+        self._put(self._on_passed_by, (t, size, over), 0)
+
     def _put(self, step: Callable[..., None], args: tuple[object, ...], size: int) -> None:
         # Once bytes were skipped, the framing of what follows is unknown: nothing more is queued.
-        if self._gap:
-            gap, self._gap = self._gap, 0
-            self._recorder.put(self._on_gap, (time.monotonic_ns(), gap))
+        if self._unseen:
+            unseen, self._unseen = self._unseen, 0
+            self._recorder.put(self._on_gap, (time.monotonic_ns(), "server", unseen))
         weight = size and size + _OVERHEAD
         has_share = not size or self._recorder.has_share(self._put_bytes - self._taken_bytes, weight)
         if not self._skipped and has_share and self._recorder.put(step, args, weight):
@@ -274,7 +317,7 @@ class Connection:
 
     def _on_client_data(self, t: int, data: bytes) -> None:
         self._taken(len(data))
-        if self._observer is None and not self._blind:
+        if self._observer is None and not self.blind:
             self._early.append((t, data))
             self._observe(t, self._choose, b"".join(early for _, early in self._early))
         elif self._observer:
@@ -290,16 +333,16 @@ class Connection:
         early, self._early = self._early, []
         return [pair for t, data in early for pair in self._observer.client_data(t, data)]
 
-    def _on_server_data(self, t: int, read: int, data: bytes, queued: int) -> None:
+    def _on_server_data(self, t: int, read: int, data: bytes, queued: int, late: int) -> None:
         self._taken(len(data))
         self._seen += len(data)
-        if self._observer is None and not self._blind and (self._protocol == "h2" or _is_settings(data)):
+        if self._observer is None and not self.blind and (self._protocol == "h2" or _is_settings(data)):
             self._protocol = "h2"
             self._observe(t, self._choose, b"")
         if self._observer is None:
-            self._blind, self._early = True, []  # a server that speaks first is not an HTTP/1 server
+            self.blind, self._early = True, []  # a server that speaks first is not an HTTP/1 server
         else:
-            self._observe(t, self._observer.server_data, t, read, data, queued)
+            self._observe(t, self._observer.server_data, t, read, data, queued, late)
         self._look_ahead()
         if self._exchanges:
             self._recorder.rest(len(data))
@@ -310,11 +353,14 @@ class Connection:
             key, size = self._observer.to_come() if self._observer else (0, 0)
             if size and key not in self._exchanges:
                 self._skip_to = self._seen + size
+            key, began = self._observer.passing() if self._observer else (0, 0)
+            if key and key not in self._exchanges and max(size, self._seen - began) > _WORTH:
+                self.idle_body = began
 
-    def _on_gap(self, t: int, size: int) -> None:
+    def _on_passed_by(self, t: int, size: int, over: bool) -> None:
         self._seen += size
         if self._observer:
-            self._observe(t, self._observer.skip, t, size)
+            self._observe(t, self._observer.passed_by, t, size, over)
 
     def _on_closed(self, t: int, side: Side, how: How) -> None:
         if self._observer:
@@ -326,8 +372,16 @@ class Connection:
             self._recorder.say_once(f"{self.tap.name}: {remark.text}")
 
     def _on_overrun(self, t: int) -> None:
-        why = "the tap fell too far behind; from here on this connection was not observed"
-        self._give_up(t, why, self._skipped)
+        self._give_up(t, _BEHIND, self._skipped)
+
+    def _on_gap(self, t: int, side: Side, size: int) -> None:
+        """Step over a gap within a body; after any other, nobody knows where what follows begins."""
+        self._seen += size if side == "server" else 0
+        facts = self._observer.skipped(t, size) if self._observer and side == "server" else None
+        if facts is not None:
+            self._facts(facts)
+        elif not self.blind:
+            self._give_up(t, _BEHIND, size)
 
     def _observe[**P](self, t: int, step: Callable[P, Facts], *args: P.args, **kwargs: P.kwargs) -> None:
         """Record what an observer says; one that raises is not asked again."""
@@ -343,7 +397,7 @@ class Connection:
         for exchange in self._exchanges.values():
             exchange.lost(t, 1, skipped)  # at least: how many chunks it was, nobody can tell
         self._facts([(key, Ended(t, "tap-stopped")) for key in self._exchanges])
-        self._observer, self._blind, self._early = None, True, []
+        self._observer, self.blind, self._early = None, True, []
 
     def _facts(self, facts: Facts) -> None:
         for key, fact in facts:
@@ -364,7 +418,7 @@ class Connection:
 
     def _begin(self, key: int, head: RequestHead) -> None:
         if self._account.has_room(size_of(head)):
-            self._exchanges[key] = Exchange(self._recorder, self.tap, head, self._account)
+            self._exchanges[key] = Exchange(self._recorder, self.tap, head, self._account, self._stamps)
         elif self._observer:
             self._give_up(
                 head.t, "too many requests wait for their answer at once; from here on it was not observed"
@@ -386,7 +440,7 @@ def _is_settings(data: bytes) -> bool:
 class ExchangeTap:
     """One exchange at fidelity `http`: mitmproxy's hooks give facts instead of bytes."""
 
-    def __init__(self, recorder: Recorder, tap: Tap) -> None:
+    def __init__(self, recorder: Engine, tap: Tap) -> None:
         self._recorder, self.tap = recorder, tap
         self._dropped = [0, 0, 0]  # first t, chunks, bytes that found the queue full
         self._exchange: Exchange | None = None
@@ -406,6 +460,10 @@ class ExchangeTap:
             self._dropped[0] = self._dropped[0] or fact.t
             self._dropped[1] += len(fact.pieces)
             self._dropped[2] += size - _OVERHEAD
+
+    def lost(self, t: int, chunks: int, size: int) -> None:
+        """Chunks passed, the first at `t`, that had no room."""
+        self._recorder.put(self._on_lost, (t, chunks, size))
 
     def _on_fact(self, fact: Fact, size: int) -> None:
         self._recorder.taken(size)

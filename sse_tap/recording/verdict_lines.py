@@ -11,7 +11,6 @@ import contextlib
 import json
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from typing import IO
 
 from sse_tap.observe.facts import Ended, Fact, RequestHead
 from sse_tap.recording.desk import Recorded
+from sse_tap.util import child
 from sse_tap.util.text import plural
 
 _LATEST = 2_000_000_000  # ns after which a finished trace is judged though like ones are still open
@@ -147,14 +147,8 @@ class VerdictLines:
             yield Line(tuple(item["paths"]), item["text"], item["verdict"], item["flagged"])
 
     def _start(self) -> subprocess.Popen[str]:
-        self._judge = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sse_tap.judging"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="utf-8",
-        )
+        pipe = subprocess.PIPE
+        self._judge = child.start("sse_tap.judging", stdin=pipe, stdout=pipe, text=True, encoding="utf-8")
         return self._judge
 
 

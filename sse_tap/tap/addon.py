@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 import time
 from collections import Counter, deque
@@ -16,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from mitmproxy import command, connection, ctx, flowfilter, http, tls
+from mitmproxy import command, connection, ctx, http, options, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.hooks import UpdateHook
 from mitmproxy.net.tls import starts_like_tls_record
@@ -28,13 +27,13 @@ from mitmproxy.version import VERSION as MITMPROXY_VERSION
 from OpenSSL import SSL
 
 from sse_tap import __version__
-from sse_tap.observe.facts import RequestHead, ResponseHead
-from sse_tap.recording.alarm import HoldAlarm
 from sse_tap.recording.descriptors import raise_limit
 from sse_tap.recording.desk import PROCESS_KEY, Listener, Seams, Tap
-from sse_tap.recording.recorder import Recorder
-from sse_tap.recording.retention import Retention
-from sse_tap.recording.verdict_lines import Line, VerdictLines
+from sse_tap.recording.local import LocalRecorder
+from sse_tap.recording.remote import RemoteRecorder
+from sse_tap.recording.settings import Settings
+from sse_tap.recording.verdict_lines import Line
+from sse_tap.tap.filters import matcher
 from sse_tap.tap.hostheader import HostRewriter, authority, names_a_host, same_host
 from sse_tap.tap.httpfacts import FlowRecord
 from sse_tap.tap.layer import WireClientTLS, WireLayer, WireReverse, WireServerTLS
@@ -50,10 +49,9 @@ from sse_tap.tap.settings import (
     parse_redact,
     parse_types,
 )
+from sse_tap.tap.sockets import wait_in_line
 from sse_tap.tap.spec import TapSpec
-from sse_tap.trace import redact
-from sse_tap.trace.blank import blank_request, blanker
-from sse_tap.trace.records import Headers, media_type
+from sse_tap.trace.records import media_type
 from sse_tap.util.text import plural, size, visible
 
 logger = logging.getLogger("sse_tap")
@@ -85,19 +83,15 @@ class SSETap:
         self._specs = dict(specs or {})
         self._listeners = listeners
         self._seams = seams
-        self._recorder: Recorder | None = None
+        self._recorder: LocalRecorder | RemoteRecorder | None = None
         self._taps: dict[tuple[str, str], Tap] = {}
         self._reached: set[str] = set()  # names of the taps that a client has connected to
         self._outages: set[tuple[str, str, str]] = set()  # tap, upstream, what it cannot be
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heart: asyncio.TimerHandle | None = None
-        self._filter: flowfilter.TFilter | None = None
         self._names: dict[int, str] = {}
         self._records: dict[str, FlowRecord] = {}
         self._over: deque[FlowRecord] = deque(maxlen=200)  # flows that wait for their verdict
-        self._verdicts: VerdictLines | None = None
-        self._stopping = False
-        self._last_lines: list[Line] = []
 
     # set-up
 
@@ -111,15 +105,14 @@ class SSETap:
             if "sse_tap_names" in updated:
                 self._names = parse_names(ctx.options.sse_tap_names)
             if "sse_tap_filter" in updated:
-                self._filter = parse_filter(ctx.options.sse_tap_filter)
+                parse_filter(ctx.options.sse_tap_filter)
         self._update_recorder(updated)
 
     def _update_recorder(self, updated: set[str]) -> None:
         """Options changed while running act on what begins from now on."""
-        if self._recorder and "sse_tap_dir" in updated:
-            self._recorder.directory = Path(ctx.options.sse_tap_dir).expanduser()
-        if self._recorder and "sse_tap_filter" in updated:
-            self._recorder.wanted = self._wanted if self._filter else None
+        if self._recorder and not updated.isdisjoint(("sse_tap_dir", "sse_tap_filter")):
+            folder = Path(ctx.options.sse_tap_dir).expanduser().absolute()
+            self._recorder.change(str(folder), ctx.options.sse_tap_filter)
 
     def running(self) -> None:
         if self._loop:
@@ -127,6 +120,7 @@ class SSETap:
         self._loop = asyncio.get_running_loop()
         self._lift_limits()
         raise_limit()
+        wait_in_line(getattr(ctx.master.addons.get("proxyserver"), "servers", ()))
         if ctx.master.addons.get(UpstreamFirst.name) is None:
             ctx.master.addons.add(UpstreamFirst())
         self._start_recorder()
@@ -147,30 +141,23 @@ class SSETap:
         ctx.options.update(**changes)
 
     def _start_recorder(self) -> None:
-        options = ctx.options
-        self._recorder = Recorder(
-            Path(options.sse_tap_dir).expanduser(),
+        assert self._loop
+        settings = settings_of(ctx.options)
+        if not (self._seams or self._listeners):
+            try:
+                self._recorder = RemoteRecorder(settings, self._report, self._show_verdict, self._loop)
+                return
+            except (OSError, NotImplementedError) as error:
+                self._report(f"the recorder has no process of its own and may delay the streams: {error}")
+        self._recorder = LocalRecorder(
+            settings,
             self._report,
-            types=parse_types(options.sse_tap_types),
-            wanted=self._wanted if self._filter else None,
-            versions={"sse_tap": __version__, "mitmproxy": MITMPROXY_VERSION},
-            bound=options.sse_tap_queue << 20,
-            seams=self._seams or _seams(*parse_redact(options.sse_tap_redact)),
-            hash_key=parse_hash_key(options.sse_tap_hash_key) or PROCESS_KEY,
+            self._show_verdict,
+            self._loop,
+            matcher,
+            more=self._listeners,
+            broken=self._seams,
         )
-        self._recorder.listeners.extend(self._listeners)
-        if options.sse_tap_max_disk or options.sse_tap_max_age:
-            self._keep_room(self._recorder)
-        self._verdicts = VerdictLines(self._on_verdict, self._report)
-        self._recorder.listeners.append(self._verdicts)
-        if options.sse_tap_alarm:
-            self._recorder.listeners.append(HoldAlarm(options.sse_tap_alarm, self._report))
-
-    def _keep_room(self, recorder: Recorder) -> None:
-        limits = ctx.options.sse_tap_max_disk, ctx.options.sse_tap_max_age
-        keeper = Retention(recorder.directory, *limits, self._report)
-        keeper.look()
-        recorder.listeners.append(keeper)
 
     def _report(self, text: str) -> None:
         """Log from any thread: mitmproxy's log handlers expect the event loop's."""
@@ -188,20 +175,12 @@ class SSETap:
             return
         if not recorder.close():
             logger.warning(f"sse-tap: {_unfinished(recorder)}")
-        self._finish_verdicts()
         for line in self._summaries():
             logger.log(_ALERT, line)
         if ctx.master.should_exit.is_set():
             say_no_more()
 
     # verdict lines, and the flows they are about
-
-    def _on_verdict(self, line: Line) -> None:
-        """From the verdicts' own thread: log it on the event loop's."""
-        if self._stopping:
-            self._last_lines.append(line)
-        elif self._loop and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._show_verdict, line)
 
     def _show_verdict(self, line: Line) -> None:
         logger.log(logging.WARNING if line.flagged else _ALERT, f"sse-tap: {line.text}")
@@ -211,22 +190,14 @@ class SSETap:
             seen.flow.comment = line.text
             ctx.master.addons.trigger(UpdateHook([seen.flow]))
 
-    def _finish_verdicts(self) -> None:
-        self._stopping = True
-        if self._verdicts:
-            self._verdicts.close()
-        for line in self._last_lines:
-            self._show_verdict(line)
-
     # the tap's own lateness
 
     def _beat(self, due: float) -> None:
         assert self._loop
         now = self._loop.time()
         if self._recorder:
-            self._recorder.awake = time.monotonic_ns()
-        if now - due > _LATE and self._recorder:
-            self._recorder.lag(time.monotonic_ns(), round((now - due) * 1000, 3))
+            late = round((now - due) * 1e9) if now - due > _LATE else 0
+            self._recorder.beat(time.monotonic_ns(), late)
         self._heart = self._loop.call_later(_BEAT, self._beat, now + _BEAT)
 
     # fidelity `wire`
@@ -432,12 +403,6 @@ class SSETap:
             seen.completed(t)
             self._over.append(seen)
 
-    # what is recorded
-
-    def _wanted(self, request: RequestHead, response: ResponseHead | None) -> bool:
-        flow = as_flow(request, response)
-        return bool(self._filter and flowfilter.match(self._filter, flow))
-
     @command.command("sse_tap.summary")
     def summary_command(self) -> str:
         """Say what was recorded so far."""
@@ -455,6 +420,24 @@ class SSETap:
         if name in self._reached:
             return f"{name}: connections came, and none of them got through to its upstream"
         return f"no connection came to {name}: is anything pointed at it?"
+
+
+def settings_of(given: options.Options) -> Settings:
+    """What the recorder is to know of mitmproxy's options."""
+    names, bodies = parse_redact(given.sse_tap_redact)
+    return Settings(
+        directory=str(Path(given.sse_tap_dir).expanduser().absolute()),
+        types=tuple(parse_types(given.sse_tap_types)),
+        filter=given.sse_tap_filter,
+        redact=names.pattern if names else "",
+        alarm=given.sse_tap_alarm,
+        bound=given.sse_tap_queue << 20,
+        versions={"sse_tap": __version__, "mitmproxy": MITMPROXY_VERSION},
+        bodies=bodies,
+        hash_key=(parse_hash_key(given.sse_tap_hash_key) or PROCESS_KEY).hex(),
+        max_disk=given.sse_tap_max_disk,
+        max_age=given.sse_tap_max_age,
+    )
 
 
 def traceparent() -> str:
@@ -497,7 +480,7 @@ def summary(*taps: Tap) -> str:
     return text + _unrecorded(sum((tap.unrecorded for tap in taps), Counter()))
 
 
-def _unfinished(recorder: Recorder) -> str:
+def _unfinished(recorder: LocalRecorder | RemoteRecorder) -> str:
     """What the recorder did not get done before the tap ended, and why."""
     if recorder.unread:
         return f"the recorder did not look at the last {size(recorder.unread)} in time; they are not recorded"
@@ -512,51 +495,6 @@ def _unrecorded(passed: Counter[str]) -> str:
     named = visible(kind) or "no type"
     how = f" (to record them: --set sse_tap_types={named})" if kind else ""
     return f"; {plural(sum(passed.values()), 'answer')} of other types passed, {count} of {named}{how}"
-
-
-def as_flow(request: RequestHead, response: ResponseHead | None) -> http.HTTPFlow:
-    """A flow made of two heads (of one, where no response came), for mitmproxy's filters to look at."""
-    client = connection.Client(peername=("", 0), sockname=("", 0))
-    host, _, port = request.authority.rpartition(":")
-    flow = http.HTTPFlow(client, connection.Server(address=(host or request.authority, 0)))
-    path = request.target if request.target.startswith("/") else "/" + request.target
-    flow.request = http.Request(
-        host or request.authority,
-        int(port) if port.isdigit() else 0,
-        request.method.encode(),
-        request.scheme.encode(),
-        request.authority.encode(),
-        path.encode(),
-        request.http_version.encode(),
-        _raw(request.headers),
-        b"",
-        None,
-        0,
-        0,
-    )
-    if response is not None:
-        version, headers = response.http_version.encode(), _raw(response.headers)
-        flow.response = http.Response(version, response.status, b"", headers, b"", None, 0, 0)
-    return flow
-
-
-def _raw(headers: Headers) -> http.Headers:
-    return http.Headers([(name.encode(), value.encode()) for name, value in headers])
-
-
-def _seams(extra: re.Pattern[str] | None, bodies: bool) -> Seams:
-    """The recorder's own steps, with the user's pattern of further secrets, and bodies blanked."""
-
-    def body(data: bytes, headers: Headers) -> bytes:
-        readable = redact.redact_request_body(data, headers, extra)
-        return blank_request(readable, headers) if bodies else readable
-
-    return Seams(
-        redact_headers=lambda headers: redact.redact_headers(headers, extra),
-        redact_url=lambda url: redact.redact_url(url, extra),
-        redact_body=body,
-        blanker=blanker if bodies else None,
-    )
 
 
 def _shows_flows() -> bool:

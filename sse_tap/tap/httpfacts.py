@@ -22,6 +22,7 @@ from sse_tap.observe.facts import (
     ResponseTrailers,
 )
 from sse_tap.recording.recorder import ExchangeTap
+from sse_tap.recording.remote import RemoteExchange
 from sse_tap.tap.reads import Reads
 from sse_tap.tap.sockets import Sockets, gave_up
 from sse_tap.trace.asks import asks_for_stream
@@ -55,7 +56,7 @@ def response_head(t: int, response: http.Response) -> ResponseHead:
 class FlowRecord:
     """One flow: what its hooks saw goes to the recorder; the bytes they saw go back untouched."""
 
-    def __init__(self, flow: http.HTTPFlow, record: ExchangeTap, reads: Reads) -> None:
+    def __init__(self, flow: http.HTTPFlow, record: ExchangeTap | RemoteExchange, reads: Reads) -> None:
         self.flow, self._record, self._reads = flow, record, reads
         self._sockets = Sockets(flow.client_conn)
         self._bytes = self._frames = 0  # of response body, and how many DATA frames would carry them

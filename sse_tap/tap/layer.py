@@ -22,9 +22,11 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from OpenSSL import SSL
 
 from sse_tap.observe import How, Side
-from sse_tap.recording.recorder import Connection as Record
+from sse_tap.recording.recorder import Connection as LocalRecord
+from sse_tap.recording.remote import RemoteConnection
 from sse_tap.tap.hostheader import HostRewriter
 from sse_tap.tap.sockets import Sockets, gave_up
+from sse_tap.tap.stamps import StampedSocket
 
 _SOON = 0.002  # seconds after bytes were sent to a half-closed side: a RST would be the answer
 _FIRST, _LAST = 0.02, 5.0  # seconds between two looks at such a side where the kernel does not tell
@@ -112,7 +114,7 @@ class WireLayer(layer.Layer):
     def __init__(
         self,
         context: Context,
-        record: Record,
+        record: LocalRecord | RemoteConnection,
         read_number: Callable[[], int],
         rewriter: HostRewriter | None = None,
     ) -> None:
@@ -122,6 +124,7 @@ class WireLayer(layer.Layer):
         self._sockets = Sockets(context.client)
         self._last = time.monotonic_ns()  # when bytes passed
         self._relaying = False
+        self._stamped: StampedSocket | None = None
         self._half_closed = False
         self._looking = False  # a look at the side that closed its half is due soon
         self._finished = False
@@ -177,12 +180,23 @@ class WireLayer(layer.Layer):
             yield commands.CloseConnection(self._client)
         else:
             self._relaying = True
+            self._stamped = self._sockets.stamp(server)
+            if self._stamped:
+                self._record.stamped()
+            self._sockets.shorten(server, self._is_clear, self._saw_server_data)
 
-    def _saw_server_data(self, t: int, data: bytes) -> None:
+    def _is_clear(self) -> bool:
+        """Whether what comes from upstream is only passed on."""
+        return not (self._half_closed or self._finished)
+
+    def _saw_server_data(self, now: int, data: bytes) -> None:
+        """Record bytes that were passed on `now`: when they had come, and how much later that was."""
+        self._last = now
+        t = (self._stamped.arrived if self._stamped else 0) or now
         if self._rewriter:
             self._rewriter.saw_response(data)
         queued = self._sockets.queued(self._client) - len(data)
-        self._record.server_data(t, self._read_number(), data, max(0, queued))
+        self._record.server_data(t, self._read_number(), data, max(0, queued), now - t)
 
     # closings: what one side did is done to the other
 

@@ -13,17 +13,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mitmproxy import addons, ctx, exceptions, master, options
+from mitmproxy.addonmanager import AddonManager, safecall
 from mitmproxy.addons.script import ScriptLoader
+from mitmproxy.hooks import Hook
 
 from sse_tap.recording.desk import Listener, Seams
 from sse_tap.tap.addon import SSETap
 from sse_tap.tap.settings import check_folder
 from sse_tap.tap.spec import TapSpec
+from sse_tap.util.child import give_way
 from sse_tap.util.ports import free_port
 from sse_tap.util.urls import in_brackets
 
 CONNECT_TIMEOUT = 3.0
 """Seconds for an upstream to accept the connection that tells at the start whether it is there."""
+
+RELAY = -5
+"""Its place among the processes (nice), where it may have that: what it is late by is no hop's fault."""
 
 GRACE = 1.0
 """Seconds that open connections have to end when the taps stop."""
@@ -55,9 +61,11 @@ def run(job: Job) -> None:
     """
     if job.check_upstreams:
         check_upstreams(job.taps)
+    give_way(RELAY)
     logging.getLogger().setLevel(logging.DEBUG)
     for noisy in ("tornado", "asyncio", "hpack", "h2", "quic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("mitmproxy.proxy").setLevel(logging.WARNING)  # its words on each connection
     log = _Log(job.say)
     logging.getLogger().addHandler(log)
     try:
@@ -143,8 +151,9 @@ def _stop_on_signals(runner: master.Master) -> None:
 def _master(job: Job, log: _Log) -> master.Master:
     opts = options.Options()
     runner = master.Master(opts)
+    runner.addons = Addons(runner)
     tap = SSETap(specs={spec.mode: spec for spec in job.taps}, listeners=job.listeners, seams=job.seams)
-    runner.addons.add(*_with(tap, addons.default_addons()), ErrorCheck(log), _Ready(job))
+    runner.addons.add(*_with(tap, addons.default_addons()), ErrorCheck(log), _Ready(job))  # type: ignore[no-untyped-call]
     opts.add_option("sse_tap_record", bool, True, "sse-tap record is running.")
     try:
         # Before mitmproxy does: it would go back to the default folder then, and so make that.
@@ -159,6 +168,33 @@ def _master(job: Job, log: _Log) -> master.Master:
     except exceptions.OptionsError as error:
         raise StartFailed(str(error)) from error
     return runner
+
+
+class Addons(AddonManager):
+    """Asks only those addons about an event that have something for it.
+
+    mitmproxy asks all of its forty, five times for every connection: most of what a connection costs.
+    """
+
+    def __init__(self, owner: master.Master) -> None:
+        super().__init__(owner)  # type: ignore[no-untyped-call]
+        self._known: dict[tuple[object, ...], list[object]] = {}
+
+    async def trigger_event(self, event: Hook) -> None:
+        """As mitmproxy's."""
+        for addon in self._hearing(event.name):
+            try:
+                with safecall():
+                    await self.invoke_addon(addon, event)
+            except exceptions.AddonHalt:
+                return
+
+    def _hearing(self, name: str) -> list[object]:
+        """Those of the chain; one that has addons of its own (scripts that come and go) is always asked."""
+        key = (name, *map(id, self.chain))
+        if key not in self._known:
+            self._known[key] = [each for each in self.chain if hasattr(each, name) or hasattr(each, "addons")]
+        return self._known[key]
 
 
 def _with(tap: SSETap, defaults: list[object]) -> list[object]:

@@ -12,20 +12,35 @@ import contextlib
 import fcntl
 import socket
 import struct
-from collections.abc import Sized
+from collections.abc import Callable, Iterable, Sized
 from typing import Any
 
 from mitmproxy import ctx
-from mitmproxy.connection import Client, Connection
+from mitmproxy.connection import Client, Connection, Server
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands, events
 from mitmproxy.utils import asyncio_utils
 
 from sse_tap.observe import How
 from sse_tap.tap.hangups import HangUps
+from sse_tap.tap.shortcut import shorten
+from sse_tap.tap.stamps import StampedSocket, stamp
 
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes in the send queue that were not sent yet
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST (socket(7))
+
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted. Of more than asyncio's 100, the rest try again a second later."""
+
+
+def wait_in_line(servers: Iterable[object]) -> None:
+    """Let more clients at once wait for these listeners of mitmproxy's."""
+    for server in servers:
+        for listener in getattr(server, "_servers", ()):
+            for each in getattr(listener, "sockets", ()):
+                with contextlib.suppress(Exception):
+                    each._sock.listen(BACKLOG)
 
 
 def gave_up(idle: float) -> str:
@@ -38,6 +53,7 @@ class Sockets:
 
     def __init__(self, client: Client) -> None:
         self._handler: Any = None
+        self._client = client
         self._frames: dict[int, Sized] | None = None  # of a flow's client, by stream
         self._stream = 0
         with contextlib.suppress(Exception):
@@ -116,6 +132,20 @@ class Sockets:
         """Make the coming close of this connection a RST, as the one that caused it was."""
         with contextlib.suppress(Exception):
             self._socket(connection).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+    def stamp(self, connection: Connection) -> StampedSocket | None:
+        """Have the kernel stamp what comes from this connection, where it can."""
+        try:
+            return stamp(self._handler.transports[connection].writer.transport)
+        except Exception:  # noqa: BLE001 - as above
+            return None
+
+    def shorten(
+        self, server: Server, is_clear: Callable[[], bool], passed: Callable[[int, bytes], None]
+    ) -> None:
+        """Let an upstream's bytes go the short way, where there is one."""
+        if self._handler is not None:
+            shorten(self._handler, self._client, server, is_clear, passed)
 
     def _socket(self, connection: Connection) -> Any:
         return self._handler.transports[connection].writer.get_extra_info("socket")

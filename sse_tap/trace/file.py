@@ -113,13 +113,13 @@ def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
 
 # --- one file ---------------------------------------------------------------------------------------
 
-type _Columns = tuple[list[int], list[int], list[bytes], list[int]]
+type _Columns = tuple[list[int], list[int], list[bytes], list[int], list[int]]
 
 # A chunk line exactly as `encode_chunks` writes it. Whether its string is one, JSON decides; and
 # that no line begins in the middle of another, the look-behind.
 _CHUNK_LINE = re.compile(
     r'(?<![^\n])\{"type":"chunk","t":(0|[1-9][0-9]{0,17}),"read":(0|[1-9][0-9]{0,17}),'
-    r'"(data|data_b64)":("[^\n]*")(?:,"queued":([1-9][0-9]{0,17}))?\}\n'
+    r'"(data|data_b64)":("[^\n]*")(?:,"queued":([1-9][0-9]{0,17}))?(?:,"handed":([1-9][0-9]{0,17}))?\}\n'
 )
 _FEW_LINES: Final = 16
 
@@ -239,9 +239,9 @@ class _Reader:
         if self.header is None and not isinstance(record, Header):
             raise self.not_a_trace("its first line is not a header")
         match record:
-            case Chunk(t, read, data, queued):
+            case Chunk(t, read, data, queued, handed):
                 self.check_chunks([t])
-                self.chunks.append(t, read, data, queued)
+                self.chunks.append(t, read, data, queued, handed)
                 self.check_size()
             case Lost():
                 self.add(self.lost, record)
@@ -383,16 +383,17 @@ def _texts(stream: BinaryIO) -> Iterator[str | None]:
 
 
 def _columns(text: str) -> _Columns | None:
-    """Times, reads, data and queued where every line is a chunk as we write it; else None."""
+    """Times, reads, data, queued and handed where every line is a chunk as we write it; else None."""
     rows = _CHUNK_LINE.findall(text)
     if not rows or len(rows) != text.count("\n"):
         return None
-    times, reads, kinds, tokens, queued = zip(*rows, strict=True)
+    times, reads, kinds, tokens, queued, handed = zip(*rows, strict=True)
     strings = parse_strings(tokens)
     pieces = _pieces(kinds, strings) if strings is not None else None
     if pieces is None:
         return None
-    return list(map(int, times)), list(map(int, reads)), pieces, [int(count or 0) for count in queued]
+    counts, later = [int(count or 0) for count in queued], [int(t or 0) for t in handed]
+    return list(map(int, times)), list(map(int, reads)), pieces, counts, later
 
 
 def _pieces(kinds: Iterable[str], strings: Iterable[str]) -> list[bytes] | None:

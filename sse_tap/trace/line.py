@@ -52,7 +52,7 @@ class VersionError(TraceError):
 def encode(record: Record) -> bytes:
     """One line, "\\n" included, keys in the specification's order. ValueError for NaN or infinite `ms`."""
     if isinstance(record, Chunk):
-        return encode_chunks(record.t, record.read, (record.data,), record.queued)
+        return encode_chunks(record.t, record.read, (record.data,), record.queued, record.handed)
     line = json.dumps(_fields(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return _SURROGATES.sub(_spell, line).encode() + b"\n"
 
@@ -63,13 +63,15 @@ def _spell(surrogate: re.Match[str]) -> str:
     return chr(octet) if 0x80 <= octet <= 0xFF else "\ufffd"
 
 
-def encode_chunks(t: int, read: int, pieces: Sequence[bytes], queued: int = 0) -> bytes:
-    """The lines of the chunks that one read brought, "\\n" included; `t` in ns, `queued` in bytes.
+def encode_chunks(t: int, read: int, pieces: Sequence[bytes], queued: int = 0, handed: int = 0) -> bytes:
+    """The lines of the chunks that one read brought, "\\n" included; `t`, `handed` in ns, `queued` in bytes.
 
     A recorder calls this for every read, so it goes through json's C functions only.
     """
     head = f'{{"type":"chunk","t":{t},"read":{read},'
-    tail = f',"queued":{queued}}}\n' if queued > 0 else "}\n"
+    tail = (
+        (f',"queued":{queued}' if queued > 0 else "") + (f',"handed":{handed}' if handed > 0 else "") + "}\n"
+    )
     return "".join([f"{head}{_data(piece)}{tail}" for piece in pieces]).encode()
 
 
@@ -119,7 +121,8 @@ def _header_fields(header: Header) -> Fields:
         "clock": {"name": clock.name, "origin_ns": clock.origin_ns, "boot_id": clock.boot_id},
     }
     optional = {"recorder": dict(header.recorder), "listen": header.listen, "mode": header.mode}
-    return fields | {key: value for key, value in optional.items() if value} | {"fidelity": header.fidelity}
+    fields |= {key: value for key, value in optional.items() if value} | {"fidelity": header.fidelity}
+    return fields | ({"stamps": header.stamps} if header.stamps else {})
 
 
 def _request_fields(request: Request) -> Fields:
@@ -286,6 +289,7 @@ def _make_header(record: Fields) -> Header:
         listen=_text(record, "listen", ""),
         mode=_text(record, "mode", ""),
         fidelity=_text(record, "fidelity", "wire"),
+        stamps=_text(record, "stamps", ""),
         version=version,
     )
     if not 1 <= len(header.id) <= 128:
@@ -344,8 +348,8 @@ def _make_response(record: Fields) -> Response:
 
 
 def _make_chunk(record: Fields) -> Chunk:
-    queued = _count_or_none(record, "queued") or 0
-    return Chunk(_count(record, "t"), _count(record, "read"), _bytes(record, "data"), queued)
+    queued, handed = _count_or_none(record, "queued") or 0, _count_or_none(record, "handed") or 0
+    return Chunk(_count(record, "t"), _count(record, "read"), _bytes(record, "data"), queued, handed)
 
 
 def _make_trailers(record: Fields) -> Trailers:

@@ -53,7 +53,10 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Line one: who recorded, where, when, and how faithfully."""
+    """Line one: who recorded, where, when, and how faithfully.
+
+    `stamps`: "kernel" where the machine itself said when chunks arrived: no lateness of the tap's is in that.
+    """
 
     tap: str
     id: str
@@ -63,6 +66,7 @@ class Header:
     listen: str = ""
     mode: str = ""
     fidelity: str = "wire"
+    stamps: str = ""
     version: int = VERSION
 
     @property
@@ -109,12 +113,16 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of response body as it came; `queued`: bytes the client had not yet taken by then."""
+    """A piece of response body as it came; `queued`: bytes the client had not yet taken by then.
+
+    `handed`: when it was handed on, where that was over a millisecond after `t`; else 0.
+    """
 
     t: int
     read: int
     data: bytes
     queued: int = 0
+    handed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,16 +182,18 @@ class Chunks(Sequence[Chunk]):
     """The chunks of one trace, held in columns so that a million of them stay small.
 
     `times` (ns), `reads`, `queued` and `ends` (offset in `body` just past the chunk) are parallel
-    arrays; `body` is every chunk's data joined: the response body as it was on the wire.
+    arrays; `body` is every chunk's data joined: the response body as it was on the wire. `handed`: of those
+    that were handed on late, by their index, when (ns).
     """
 
-    __slots__ = ("_body", "ends", "queued", "reads", "times")
+    __slots__ = ("_body", "ends", "handed", "queued", "reads", "times")
 
     def __init__(self) -> None:
         self.times = array("q")
         self.reads = array("q")
         self.queued = array("q")
         self.ends = array("q")
+        self.handed: dict[int, int] = {}
         self._body = bytearray()
 
     @classmethod
@@ -191,11 +201,13 @@ class Chunks(Sequence[Chunk]):
         """Columns from chunk records, in their order."""
         self = cls()
         for chunk in chunks:
-            self.append(chunk.t, chunk.read, chunk.data, chunk.queued)
+            self.append(chunk.t, chunk.read, chunk.data, chunk.queued, chunk.handed)
         return self
 
-    def append(self, t: int, read: int, data: bytes, queued: int = 0) -> None:
+    def append(self, t: int, read: int, data: bytes, queued: int = 0, handed: int = 0) -> None:
         """Add one chunk; only readers and builders of traces call this."""
+        if handed:
+            self.handed[len(self.ends)] = handed
         self._body += data
         self.times.append(t)
         self.reads.append(read)
@@ -203,9 +215,16 @@ class Chunks(Sequence[Chunk]):
         self.ends.append(len(self._body))
 
     def extend(
-        self, times: Sequence[int], reads: Sequence[int], pieces: Sequence[bytes], queued: Sequence[int]
+        self,
+        times: Sequence[int],
+        reads: Sequence[int],
+        pieces: Sequence[bytes],
+        queued: Sequence[int],
+        handed: Sequence[int] = (),
     ) -> None:
         """Add many chunks at once, given in columns of one length; for readers, as `append`."""
+        begin = len(self.ends)
+        self.handed.update((begin + at, t) for at, t in enumerate(handed) if t)
         ends = accumulate(map(len, pieces), initial=len(self._body))
         next(ends)
         self.ends.extend(ends)
@@ -246,7 +265,7 @@ class Chunks(Sequence[Chunk]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         i = range(len(self))[index]
-        return Chunk(self.times[i], self.reads[i], self.data(i), self.queued[i])
+        return Chunk(self.times[i], self.reads[i], self.data(i), self.queued[i], self.handed.get(i, 0))
 
     def __iter__(self) -> Iterator[Chunk]:
         return (self[i] for i in range(len(self)))

@@ -1,9 +1,9 @@
 """What a hop did to the blocks that passed, measured: how long each was held, and what explains it.
 
-Blocks are aligned by byte offset (`sse_tap.pairing.alignment`). A block's delay is its time at the
-downstream tap less its time at the upstream tap, its hold what of the delay is over the hop's baseline.
-Nothing is judged here (`sse_tap.verdict.judge` does), but what the taps' own lag or a slow client explains
-is set apart.
+Blocks are aligned by byte offset (`sse_tap.pairing.alignment`). A block's delay is its arrival at
+the downstream tap less its handing-on at the upstream tap, its hold what of the delay is over the hop's
+baseline. Nothing is judged here (`sse_tap.verdict.judge` does), but what the taps' own lag or a slow client
+explains is set apart.
 Pure functions; times are ns on the downstream trace's clock.
 """
 
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import sub
@@ -160,7 +162,7 @@ def measure(up: Seen, down: Seen, clock: ClockShift, *, min_hold: int = MIN_HOLD
     """Align two taps' blocks by their bytes and measure every hold."""
     known = contiguous(up.trace, up.blocks), contiguous(down.trace, down.blocks)
     found = align(up.blocks, down.blocks, *known)
-    left = _shifted(_picked(up.blocks.times, found.up), clock.ns)
+    left = _shifted(_picked(up.blocks.left, found.up), clock.ns)
     came, reads = _picked(down.blocks.times, found.down), _picked(down.blocks.reads, found.down)
     return _measured(up, down, clock, min_hold, found, Pairs(found.up, found.down, left, came, reads))
 
@@ -201,7 +203,9 @@ def _measured(
         pairs=pairs,
         baseline=baseline,
         holds=holds,
-        survey=_survey(pairs, holds, limit, Lags(down.trace.lags), SlowClient(down, limit)),
+        survey=_survey(
+            pairs, holds, limit, Lags(down.trace.lags, sound=_sound(down.trace)), SlowClient(down, limit)
+        ),
         tail=tail,
         hidden=hidden,
         in_flight=in_flight,
@@ -249,10 +253,21 @@ def _low_end(delays: array[int], pairs: Pairs, up_lags: Lags) -> int:
     return min(sound or delays)
 
 
-class Lags:
-    """When a tap ran late, to be asked by how much it may have stamped a time late (ns)."""
+def _sound(trace: Trace) -> AbstractSet[int]:
+    """The reads of one chunk each, where the kernel said when they came: of many it says that of the last."""
+    if trace.header.stamps != "kernel" or not trace.lags:
+        return frozenset()
+    return {read for read, chunks in Counter(trace.chunks.reads).items() if chunks == 1}
 
-    def __init__(self, lags: Sequence[Lag], shift: int = 0) -> None:
+
+class Lags:
+    """When a tap ran late, to be asked by how much it may have stamped a time late (ns).
+
+    `sound`: the reads whose times no lateness is in.
+    """
+
+    def __init__(self, lags: Sequence[Lag], shift: int = 0, sound: AbstractSet[int] = frozenset()) -> None:
+        self._sound = sound
         ordered = sorted((lag.t - shift, int(lag.ms * MS)) for lag in lags)
         self._times = [t for t, _ in ordered]
         self._sizes = [ns for _, ns in ordered]
@@ -261,6 +276,10 @@ class Lags:
 
     def __bool__(self) -> bool:
         return bool(self._times)
+
+    def of(self, reads: Sequence[int], t: int) -> int:
+        """As `at`, of what these reads brought."""
+        return 0 if all(read in self._sound for read in reads) else self.at(t)
 
     def at(self, t: int) -> int:
         """By how much (ns) a stamp of time `t` may be late: the longest lag whose span holds it."""
@@ -329,7 +348,7 @@ def _survey(pairs: Pairs, holds: array[int], limit: int, lags: Lags, slow: SlowC
         found.over.append((first, last))
         new = released is None or left >= released - limit  # else it had been waiting in the same stall
         released = pairs.came[last]
-        late = lags.at(came) if lags else 0
+        late = lags.of(pairs.reads[first : last + 1], came) if lags else 0
         if holds[first] - late < limit:
             found.lagged.add(blocks, holds[first], new=new)
             continue
@@ -408,7 +427,7 @@ def measure_text(up: Seen, down: Seen, clock: ClockShift, *, min_hold: int = MIN
             ups.append(index)
             downs.append(came.blocks[at])
     found = Alignment(Relation.SAME, ups, downs)
-    left = _shifted(_picked(up.blocks.times, ups), clock.ns)
+    left = _shifted(_picked(up.blocks.left, ups), clock.ns)
     times, reads = _picked(down.blocks.times, downs), _picked(down.blocks.reads, downs)
     pairs = Pairs(ups, downs, left, times, reads)
     measured = _measured(up, down, clock, TEXT_WIDER * min_hold, found, pairs, "text")

@@ -231,8 +231,20 @@ class Script:
     def client_data(self, t: int, data: bytes) -> Facts:
         return self._turn("client_data", t, data)
 
-    def server_data(self, t: int, read: int, data: bytes, queued: int = 0) -> Facts:
+    def server_data(self, t: int, read: int, data: bytes, queued: int = 0, late: int = 0) -> Facts:
         return self._turn("server_data", t, read, data, queued)
+
+    def to_come(self) -> tuple[int, int]:
+        return 0, 0
+
+    def passing(self) -> tuple[int, int]:
+        return 0, 0
+
+    def passed_by(self, t: int, size: int, over: bool) -> Facts:
+        return []
+
+    def skipped(self, t: int, size: int) -> Facts | None:
+        return None
 
     def closed(self, t: int, side: Side, how: How) -> Facts:
         return self._turn("closed", t, side, how)

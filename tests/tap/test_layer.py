@@ -23,7 +23,7 @@ class Notes:
     def client_data(self, t: int, data: bytes) -> None:
         self.told.append(("client", data))
 
-    def server_data(self, t: int, read: int, data: bytes, queued: int) -> None:
+    def server_data(self, t: int, read: int, data: bytes, queued: int, late: int) -> None:
         self.told.append(("server", read, data, queued))
 
     def closed(self, t: int, side: str, how: str) -> None:

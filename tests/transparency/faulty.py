@@ -12,9 +12,9 @@ import pytest
 from mitmproxy import ctx
 
 from sse_tap.observe.facts import Fact
+from sse_tap.recording import settings
 from sse_tap.recording.desk import Seams
 from sse_tap.recording.exchange import Exchange
-from sse_tap.tap import addon
 from sse_tap.tap.runner import Job, run
 from sse_tap.tap.spec import parse_tap
 from sse_tap.trace.file import read_trace
@@ -71,7 +71,7 @@ class Faulty:
         self._ready.set()
 
     def __enter__(self) -> Self:
-        self._patch.setattr(addon, "VerdictLines", NoVerdicts)
+        self._patch.setattr(settings, "VerdictLines", NoVerdicts)
         self._thread.start()
         assert self._ready.wait(30)
         if self._failure:

@@ -170,8 +170,8 @@ def test_a_tap_that_is_killed_leaves_whole_lines_and_loses_fifty_milliseconds(
     wire.close()
     for thread in play.threads:
         thread.join(5)
+    (trace,) = short_taps.traces("/killed")
     (path,) = short_taps.recordings.glob("*.sse.jsonl")
-    (trace,) = short_taps.traces("/killed", ended=False)
     assert path.read_bytes().endswith(b"\n")
     assert trace.problems == ()
     due = sum(t < killed - 0.15 for t in sent)  # 50 ms, and what a busy machine may add

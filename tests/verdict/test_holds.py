@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from sse_tap.blocks.timing import Seen, Text
 from sse_tap.pairing.clocks import SAME_CLOCK, ClockShift
 from sse_tap.pairing.texts import text_share
-from sse_tap.trace.records import MS, Lag
+from sse_tap.trace.records import MS, Chunks, Lag
 from sse_tap.verdict.holds import (
     FULL,
     Group,
@@ -83,3 +84,35 @@ def test_a_client_is_slow_from_the_chunk_before_on() -> None:
 def test_how_much_of_a_text_another_carries(up: str, down: str, cut: bool, share: float) -> None:
     texts = [Text(text, array("q"), array("q")) for text in (up, down)]
     assert text_share(*texts, cut=cut) == share
+
+
+def test_what_the_upstream_tap_kept_waiting_counts_for_nobody() -> None:
+    """It handed the fifth block on 50 ms after it had come, and so it came 50 ms later downstream."""
+    up = build.trace("origin", EVERY_100)
+    chunks = [
+        replace(chunk, handed=chunk.t + 50 * MS) if i == 4 else chunk for i, chunk in enumerate(up.chunks)
+    ]
+    came = [(t + (52 if i == 4 else 2), data) for i, (t, data) in enumerate(EVERY_100)]
+    down = build.trace("edge", came)
+    found = measure(Seen(replace(up, chunks=Chunks.of(chunks))), Seen(down), SAME_CLOCK)
+    assert found.survey.held == Tally()
+    assert measure(Seen(up), Seen(down), SAME_CLOCK).survey.held.episodes == 1
+
+
+@pytest.mark.parametrize(("stamps", "lagged", "held"), [("", 1, 0), ("kernel", 0, 1)])
+def test_the_downstream_taps_lag_is_not_in_what_the_kernel_stamped(
+    stamps: str, lagged: int, held: int
+) -> None:
+    late = [(t + (50 if i == 4 else 2), data) for i, (t, data) in enumerate(EVERY_100)]
+    down = build.trace("edge", late, lags=[(560, 60)])
+    down = replace(down, header=replace(down.header, stamps=stamps))
+    survey = measure(Seen(build.trace("origin", EVERY_100)), Seen(down), SAME_CLOCK).survey
+    assert (survey.lagged.episodes, survey.held.episodes) == (lagged, held)
+
+
+def test_of_what_one_read_brought_the_kernel_knows_the_last_alone() -> None:
+    came = [(max(t, 300), data) for t, data in EVERY_100]
+    down = build.trace("edge", came, lags=[(301, 250)])
+    down = replace(down, header=replace(down.header, stamps="kernel"))
+    survey = measure(Seen(build.trace("origin", EVERY_100)), Seen(down), SAME_CLOCK).survey
+    assert (survey.lagged.episodes, survey.held.episodes) == (1, 0)
