@@ -26,7 +26,7 @@ from sse_tap.recording.verdict_lines import Line
 from sse_tap.util.child import behave
 
 NICE = 10
-PAUSE = 0.015
+PAUSE = 0.025
 """Seconds of rest after a small reading: then there is more to do at once."""
 
 _LARGE = 1 << 16  # bytes of a reading after which there is no rest
