@@ -113,10 +113,11 @@ class Link:
 
     def _arm(self) -> None:
         self._armed = True
-        if self._loop.time() - self._flushed > _PAUSE:
-            self._loop.call_soon(self._flush)
-        else:
-            self._loop.call_later(_PAUSE, self._flush)
+        with contextlib.suppress(RuntimeError):  # the loop has ended before us
+            if self._loop.time() - self._flushed > _PAUSE:
+                self._loop.call_soon(self._flush)
+            else:
+                self._loop.call_later(_PAUSE, self._flush)
 
     def _flush(self) -> None:
         self._armed = False
@@ -167,7 +168,7 @@ class Link:
     def _take(self, data: bytes) -> None:
         *lines, self._words = (self._words + data).split(b"\n")
         for line in lines:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(Exception):  # no word may cost the others
                 self._hear(json.loads(line))
 
     # the end
