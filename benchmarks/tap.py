@@ -1,6 +1,6 @@
 """What a tap costs beside other ways from a client to an origin: one table from one run.
 
-    python benchmarks/tap.py [--quick] [--ways "no proxy,tap wire"] [--scenes "1 x 200,500 x 5"]
+    python benchmarks/tap.py [--quick] [--rounds 3] [--ways "no proxy,tap wire"] [--scenes "1 x 200,500 x 5"]
 
 The ways take turns in every scene, so that all meet the same noise; recording is on for `tap http` and
 `tap wire`, and the run fails if one chunk that it sent is neither in a trace nor said to be lost. All on
@@ -19,7 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -59,8 +59,8 @@ SCENES = (
 )
 
 
-def play(scene: Scene, way: Way, origin_events: int) -> Figures:
-    """One scene on one way; `origin_events` is for none but the saturated stream."""
+def play(scene: Scene, way: Way) -> Figures:
+    """One scene on one way."""
     before = cpu(way.pid), memory(way.pid)
     parent, child = multiprocessing.Pipe(duplex=False)
     client = multiprocessing.Process(target=ask, args=(scene, way.port, child))
@@ -174,22 +174,31 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         time.sleep(0.5)
         found = [stack.enter_context(way(name, origin, Path(folder))) for name in names]
-        run(scenes, found, saturated)
-        sent = sum(scene.streams * scene.events for scene in scenes) + saturated
+        run(scenes, found, saturated, args.rounds)
+        sent = args.rounds * (sum(scene.streams * scene.events for scene in scenes) + saturated)
         time.sleep(1)
         check_record(found, sent)
     server.terminate()
 
 
-def run(scenes: Sequence[Scene], found: Sequence[Way], saturated: int) -> None:
+def run(scenes: Sequence[Scene], found: Sequence[Way], saturated: int, rounds: int) -> None:
     for scene in scenes:
-        rows = {}
-        for each in found:
-            print(f"{scene.name}: {each.name} …", file=sys.stderr)
-            rows[each.name] = play(scene, each, saturated)
-        show(scene, rows)
+        show(scene, in_turn(found, rounds, lambda way, scene=scene: play(scene, way)))  # type: ignore[misc]
     if saturated:
-        show_saturated({each.name: saturate(each, saturated) for each in found})
+        show_saturated(in_turn(found, rounds, lambda way: saturate(way, saturated)))
+
+
+def in_turn(found: Sequence[Way], rounds: int, measure: Callable[[Way], Figures]) -> dict[str, Figures]:
+    """The median of each figure over some rounds, in each of which every way has its turn."""
+    rows: dict[str, list[Figures]] = {each.name: [] for each in found}
+    for number in range(rounds):
+        for each in found:
+            print(f"round {number + 1} of {rounds}: {each.name} …", file=sys.stderr)
+            rows[each.name].append(measure(each))
+    return {
+        name: {key: statistics.median(row[key] for row in several) for key in several[0]}
+        for name, several in rows.items()
+    }
 
 
 def arguments() -> argparse.Namespace:
@@ -197,6 +206,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="leave the 1,000 streams out")
     parser.add_argument("--ways", default="", help="only these, with commas between them")
     parser.add_argument("--scenes", default="", help="only these, with commas between them; 'saturated' too")
+    parser.add_argument("--rounds", type=int, default=1, help="turns of each way; figures are their medians")
     parser.add_argument("--events", type=int, default=240_000, help="of the saturated stream")
     return parser.parse_args()
 
