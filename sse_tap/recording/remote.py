@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from weakref import WeakValueDictionary
 
 from sse_tap.observe import How, Side
-from sse_tap.observe.facts import BodyChunks, Fact, RequestBody
+from sse_tap.observe.facts import BodyChunks, Fact, RequestBody, RequestEnd
 from sse_tap.observe.follow import Follower
 from sse_tap.recording.desk import Tap
 from sse_tap.recording.link import Link, Share, Word
@@ -247,6 +247,7 @@ class RemoteExchange:
     def __init__(self, link: Link, number: int, tap: Tap) -> None:
         self._link, self._share, self._number, self.tap = link, Share(link), number, tap
         self._dropped = [0, 0, 0]  # first t, chunks, bytes that had no room
+        self._cut = False  # some of the request's body had none
         self.path: str | None = None  # the trace, where this is a stream; known shortly after its head
 
     def put(self, fact: Fact) -> None:
@@ -255,9 +256,9 @@ class RemoteExchange:
             for piece in fact.pieces:
                 self._put_piece(fact, piece)
         elif isinstance(fact, RequestBody):
-            size = len(fact.data)
-            self._share.ship(pack(Kind.REQUEST_PIECE, self._number, fact.t, size=size), fact.data)
-        else:
+            head = pack(Kind.REQUEST_PIECE, self._number, fact.t, size=len(fact.data))
+            self._cut = self._cut or not self._share.ship(head, fact.data)
+        elif not (self._cut and isinstance(fact, RequestEnd)):  # of half a body nobody says that it is whole
             self._say_dropped()
             self._link.send(pack_json(Kind.FACT, fact_to_json(fact), self._number))
 

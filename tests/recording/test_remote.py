@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from sse_tap.observe.facts import Remark
+from sse_tap.observe.facts import Remark, RequestBody
 from sse_tap.recording.desk import Tap, key_id
 from sse_tap.recording.remote import RemoteConnection, RemoteRecorder
 from sse_tap.recording.settings import Settings
@@ -333,3 +333,17 @@ def test_the_key_of_hashes_is_known_there_and_stands_on_no_command_line(tmp_path
     assert trace.request
     assert trace.request.body_key == key_id(key)
     assert "blanked" in kinds(trace)
+
+
+def test_a_request_body_that_has_no_room_is_not_said_to_be_whole(tmp_path: Path) -> None:
+    async def scene(desk: Desk) -> None:
+        exchange = desk.recorder.exchange(desk.tap)
+        head, end, *rest = facts(time.monotonic_ns())
+        for fact in (head, RequestBody(head.t, bytes(5 * MB)), end, *rest):
+            exchange.put(fact)
+
+    (trace,) = play(tmp_path, scene, bound=4 * MB).traces()
+    assert trace.request
+    assert trace.request.body_truncated
+    assert trace.request.body_bytes is None
+    assert trace.chunks.body == b"".join(PIECES)
