@@ -63,6 +63,7 @@ class _Frame:
     schema: bool = False
     name: str | None = None  # of the member that is being read
     called: str = ""  # what this itself is called
+    plain: bool = True  # it holds no object and no array
     first: int = 0
     at: int = 0  # the current member's first scalar
     label: bool = False  # a member says that another one's value is secret
@@ -109,12 +110,13 @@ class _Scanner:
 
     def _push(self, *, array: bool) -> None:
         top, first = self._open[-1], len(self._scalars)
+        top.plain = False
         called = top.name or ""
         told = top.name is not None and self._holds_secrets(top, called)
         described = told and top.called in _SCHEMAS and not array
         kept = top.schema and (called in _SCHEMA_WORDS or top.array or top.called in _SCHEMAS)
         secret = (top.secret or told) and not described and not kept
-        self._open.append(_Frame(array, secret, described or kept, None, called, first, first))
+        self._open.append(_Frame(array, secret, described or kept, called=called, first=first, at=first))
 
     def _holds_secrets(self, top: _Frame, called: str) -> bool:
         """Whether an object or array of this name is secret with all that is in it."""
@@ -165,7 +167,7 @@ class _Scanner:
 
     def _pair(self, frame: _Frame) -> None:
         """`[["authorization", "Bearer …"], …]`: headers as pairs."""
-        if len(self._scalars) - frame.first == 2:
+        if frame.plain and len(self._scalars) - frame.first == 2:
             start, end, _ = self._scalars[frame.first]
             if self._is_label(self._text[start:end]):
                 self._mark(frame.first + 1, frame.first + 2)

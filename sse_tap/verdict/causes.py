@@ -161,10 +161,18 @@ def server_of(trace: Trace) -> str:
     """The product that the response's headers name at this tap; "" where they name none."""
     headers = _by_name(_response_headers(trace))
     for product in _data()["product"]:
-        patterns = product["response"].items()
-        if any(re.search(pattern, headers.get(name, ""), re.IGNORECASE) for name, pattern in patterns):
+        if _is_named(product, "response", headers):
             return str(product["name"])
     return ""
+
+
+def _is_named(product: Mapping[str, Any], side: str, headers: Mapping[str, str]) -> bool:
+    """Whether one of a product's headers is among these, or all of those that tell only together."""
+    patterns = product[side].items()
+    together = product.get("together", {}) if side == "response" else {}
+    return any(re.search(pattern, headers.get(name, ""), re.IGNORECASE) for name, pattern in patterns) or (
+        bool(together) and _match(together, headers)
+    )
 
 
 _SITE = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,200}[a-z0-9])?", re.IGNORECASE)
@@ -209,10 +217,8 @@ def product_of(up: Trace, down: Trace) -> str:
         "request": _added(_request_headers(down), _request_headers(up)),
     }
     for product in _data()["product"]:
-        for side, headers in told.items():
-            for name, pattern in product[side].items():
-                if re.search(pattern, headers.get(name, ""), re.IGNORECASE):
-                    return str(product["name"])
+        if any(_is_named(product, side, headers) for side, headers in told.items()):
+            return str(product["name"])
     return ""
 
 

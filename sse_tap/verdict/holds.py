@@ -229,11 +229,13 @@ def _baseline(
     The least of the low end of the block delays, the headers' transit and the request's transit. An
     error of the clocks shifts the first two alike and the request's the other way, so against the
     request a constant delay is proved only beyond twice the error. `heads`: the hop passes the headers on,
-    and does not write its own, perhaps before it has asked.
+    and does not write its own, perhaps before it has asked; headers that were there before upstream's are
+    its own in any case.
     """
     with_blocks = [_low_end(delays, pairs, Lags(up.lags, -clock.ns))] if delays else []
     if heads and up.response and down.response:
-        with_blocks.append(down.response.t - up.response.t - clock.ns)
+        passed = down.response.t - up.response.t - clock.ns
+        with_blocks += [passed] if passed >= -TOGETHER - 2 * clock.error else []
     low = min(with_blocks, default=0)
     if up.request is None or down.request is None:
         return low, 0

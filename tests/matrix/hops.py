@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from tests.matrix.truth import (
 )
 
 Several = Callable[[Sequence[Site], Path], Child]
-Single = Callable[[Site, Path], Child]
+Single = Callable[[Site, Path], AbstractContextManager[Child]]
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,17 @@ PROGRAMS = {
     "varnish": Program(lambda: find("varnishd") is not None, programs.varnish),
     "varnish alone": Program(lambda: find("varnishd") is not None, single=programs.varnish_alone),
     "envoy": Program(lambda: in_venv("envoy", "envoy") is not None, programs.envoy),
+    "lighttpd": Program(lambda: find("lighttpd") is not None, single=programs.lighttpd),
     "starlette-old": Program(lambda: in_venv("starlette-old") is not None, single=programs.starlette_old),
     "starlette-new": Program(lambda: in_venv("starlette-new") is not None, single=programs.starlette_new),
     "express": Program(
         lambda: find("node") is not None and (NPM / "node_modules").exists(), single=programs.express
+    ),
+    "django": Program(lambda: in_venv("django") is not None, single=programs.django),
+    "puma": Program(lambda: find("puma") is not None, single=programs.puma),
+    "php": Program(lambda: find("php") is not None, single=programs.php),
+    "apache-php": Program(
+        lambda: programs.php_fpm() is not None and programs.MODULES.exists(), single=programs.apache_php
     ),
 }
 

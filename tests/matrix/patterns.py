@@ -102,4 +102,6 @@ ALL = (
     _pattern("slow client", steady(160, 0.025), events(160, 40_000), weight=5, slow=True),
     _pattern("slow, small", steady(30, 0.100), events(30), slow=True),
 )
-BY_NAME = {pattern.name: pattern for pattern in ALL}
+# Not of the matrix: a silence that is long enough for an idle limit.
+PAUSE = _pattern("one pause", [*steady(8, 0.1), *steady(8, 0.1, 3)], events(16))
+BY_NAME = {pattern.name: pattern for pattern in (*ALL, PAUSE)}

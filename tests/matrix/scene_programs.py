@@ -13,8 +13,10 @@ from tests.matrix.hops import PROGRAMS, Program
 from tests.matrix.programs import (
     APPS,
     CACHE,
+    MODULES,
     NPM,
     Site,
+    apache_head,
     caddy,
     find,
     haproxy,
@@ -24,17 +26,12 @@ from tests.matrix.programs import (
     varnish_alone,
 )
 
-MODULES = Path("/usr/lib/apache2/modules")
-_APACHE = ("mpm_event", "authz_core", "proxy", "proxy_http", "http2")
 GO_HOP = CACHE / "go" / "hop"
 
 
 def apache(sites: Sequence[Site], folder: Path, head: str = "") -> Child:
     """Apache; the lines stand behind the ProxyPass, those around them in the virtual host, `head` outside."""
-    text = f"ServerName localhost\nServerRoot {folder}\nDefaultRuntimeDir {folder}\nPidFile {folder}/pid\n"
-    text += "".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so\n" for name in _APACHE)
-    text += f"ErrorLog {folder}/error.log\nStartServers 1\nServerLimit 1\nThreadsPerChild 64\n"
-    text += f"MaxRequestWorkers 64\nUser www-data\nGroup www-data\n{head}\n"
+    text = apache_head(folder, ("proxy_http", "http2")) + head + "\n"
     for site in sites:
         text += (
             f"Listen 127.0.0.1:{site.port}\n<VirtualHost 127.0.0.1:{site.port}>\n{site.around}\n"

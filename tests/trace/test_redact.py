@@ -8,7 +8,7 @@ import time
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sse_tap.trace.redact import (
@@ -219,6 +219,7 @@ def by_pair(pair: list[object], secret: bool) -> object:
     return [by_hand(label, secret), by_hand(value, secret or told)]
 
 
+@example([[[], "token", 0]], False, None)
 @given(VALUES, st.booleans(), st.sampled_from([None, 1, "\t"]))
 def test_any_json_is_redacted_as_its_tree_would_be(
     value: object, ascii_only: bool, indent: int | str | None

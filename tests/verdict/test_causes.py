@@ -177,6 +177,13 @@ def headers(**extra: str) -> tuple[tuple[str, str], ...]:
     return (*build.SSE, *((name.replace("_", "-"), value) for name, value in extra.items()))
 
 
+SECURITY_MIDDLEWARE = {
+    "x_content_type_options": "nosniff",
+    "referrer_policy": "same-origin",
+    "cross_origin_opener_policy": "same-origin",
+}
+
+
 @pytest.mark.parametrize(
     ("up", "down", "expected"),
     [
@@ -191,6 +198,12 @@ def headers(**extra: str) -> tuple[tuple[str, str], ...]:
         ({}, {"server": "Apache/2.4.66 (Debian)"}, "apache"),
         ({}, {"x_powered_by": "Express"}, "express"),
         ({}, {"server": "uvicorn"}, "starlette"),
+        ({}, {"server": "uvicorn"} | SECURITY_MIDDLEWARE, "django"),
+        ({}, {"server": "uvicorn", "referrer_policy": "same-origin"}, "starlette"),
+        (SECURITY_MIDDLEWARE, {"server": "uvicorn"} | SECURITY_MIDDLEWARE, "starlette"),
+        ({}, {"x_runtime": "0.000802"}, "puma"),
+        ({}, {"etag": 'W/"c9e3a354935a884981a9eda412e91658"'}, "puma"),
+        ({}, {"etag": 'W/"1f-2UWl0XZ9Sg"'}, ""),
         ({"server": "nginx", "via": "1.1 Caddy"}, {"server": "nginx", "via": "1.1 Caddy"}, ""),
         ({"via": "1.1 Caddy"}, {"via": "1.1 Caddy, 1.1 varnish"}, "varnish"),
         ({}, {}, ""),
@@ -256,6 +269,7 @@ NO_BUFFERING = {"x-accel-buffering": "no"}
         ),
         (Clues(wait_ms=200.4, adds_headers=True), "periodic", "timer", "HAProxy tells the kernel"),
         (Clues(encoding="gzip", first_bytes=23), "compressor", "Django", "Express: res.flush"),
+        (Clues(encoding="gzip", first_bytes=110), "compressor", "Django", "Express: res.flush"),
         (Clues(encoding="gzip", first_bytes=10), "compressor", "flush", "Django"),
         (Clues(size=70_000), "line-limit", "bufio.Scanner", "aiohttp"),
         (Clues(size=600_000), "line-limit", "512 KiB in aiohttp", "asyncio"),
@@ -263,10 +277,21 @@ NO_BUFFERING = {"x-accel-buffering": "no"}
         (Clues(size=8192), "fixed-size", "aiter_raw(8192)", "proxy_buffering"),
         (Clues(size=4096), "fixed-size", "response buffering", "aiter_raw"),
         (Clues("lighttpd"), "whole-response", "server.stream-response-body", "nginx"),
-        (Clues("puma", length=True), "whole-response", "Rack::ETag", "nginx"),
+        (Clues("puma"), "whole-response", "Rack::ETag", "nginx"),
+        (Clues("puma", wait_ms=200.4), "periodic", "TCP_CORK", "HAProxy"),
+        (Clues("puma", wait_ms=1000.0), "periodic", "timer", "TCP_CORK"),
+        (
+            Clues("apache", came={"x-powered-by": "PHP/8.2.36"}),
+            "whole-response",
+            "ob_end_flush()",
+            "ProxyPass",
+        ),
+        (Clues("apache"), "whole-response", "ProxyPass", "PHP"),
         (Clues(came={"etag": 'W/"1f"'}, length=True), "whole-response", "ETag", "Varnish"),
         (Clues("php"), "whole-response", "flush()", "Varnish"),
         (Clues("django"), "whole-response", "async generator", "Varnish"),
+        (Clues("django", rewrites=True), "whole-response", "async generator", "from the model"),
+        (Clues("django", encoding="gzip"), "compressor", "before 6.1", "Starlette"),
         (Clues("traefik"), "compressor", "3.6", "Express"),
         (Clues(wait_ms=1000.0), "periodic", "timer", "Caddy: flush_interval -1"),
     ],

@@ -505,6 +505,18 @@ def test_headers_that_are_not_passed_on_are_no_measure_of_the_transit() -> None:
     assert (found.verdict, found.baseline_ms, found.hold_max_ms) == (Verdict.CLEAN, 3, 0)
 
 
+def test_headers_that_were_there_before_upstreams_are_no_measure_of_the_transit() -> None:
+    """A Rack application answers, and asks upstream when its body is read."""
+    found = hop(
+        EVERY_100, late(EVERY_100, 3), up={"request_ms": 60, "response_ms": 62}, down={"response_ms": 20}
+    )
+    assert (found.verdict, found.baseline_ms, found.hold_max_ms) == (Verdict.CLEAN, 3, 0)
+    held = hop(
+        EVERY_100, late(EVERY_100, 53), up={"request_ms": 1, "response_ms": 40}, down={"response_ms": 2}
+    )
+    assert (held.verdict, held.baseline_ms, held.hold_max_ms) == (Verdict.DELAYS, 1, 52)
+
+
 def test_a_text_broken_off_is_compared_as_far_as_it_came() -> None:
     live = [(100 * i + 3, event(f'{{"token":"w{i} "}}')) for i in range(1, 6)]
     found = rewritten(live, reason="client-aborted")
