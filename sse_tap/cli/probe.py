@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -35,12 +35,14 @@ from sse_tap.observe.facts import Fact
 from sse_tap.probe.ask import Asked, AskError, Plan, ask
 from sse_tap.probe.figures import Figures, Lateness, Outcome, figures_of, lateness_of, outcome_of, spread_of
 from sse_tap.probe.follow import Follow
+from sse_tap.probe.versus import DIRECT, THROUGH, Versus, beside, compare
 from sse_tap.recording.desk import Recorded
-from sse_tap.replay.client import Outgoing, Stopwatch
+from sse_tap.replay.client import Outgoing, Stopwatch, authority_of
 from sse_tap.replay.wire import Addresses
 from sse_tap.trace.records import MS, Headers
 from sse_tap.trace.redact import redact_url
 from sse_tap.util.text import visible
+from sse_tap.util.urls import path_of
 from sse_tap.verdict.finding import Finding
 from sse_tap.verdict.report import report_on
 
@@ -68,12 +70,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Probe:
-    """What to do: ask how, how often, where to record (`kept`: or for the moment only), how to show it.
-
-    `quiet`: the rows are not shown.
+    """What to do: ask how (`plans`, one after the other), how often, where to record (`kept`: or for the
+    moment only), how to show it. `quiet`: the rows are not shown.
     """
 
-    plan: Plan
+    plans: tuple[Plan, ...]
     repeat: int
     folder: Path
     kept: bool
@@ -84,12 +85,17 @@ class Probe:
 
 @click.command(
     epilog=examples(
-        "sse-tap probe http://localhost:8001/test/stream",
+        "sse-tap probe http://localhost:8001/test/stream --versus https://localhost/test/stream -k",
         "sse-tap probe https://openrouter.ai/api/v1/chat/completions "
         "-H 'Authorization: Bearer env:OPENROUTER_API_KEY' --data-file request.json",
     )
 )
 @click.argument("url")
+@click.option(
+    "--versus",
+    metavar="URL2",
+    help="Ask URL2 too, right after the first, and compare: does it hold back what the first does not?",
+)
 @click.option(
     "-X", "--request", "method", metavar="METHOD", help="The method [default: GET; POST with a body]."
 )
@@ -147,6 +153,7 @@ class Probe:
 @json_option()
 def command(
     url: str,
+    versus: str | None,
     method: str | None,
     headers: Headers,
     data: Sequence[str],
@@ -166,8 +173,9 @@ def command(
     """Ask a URL for a stream, with a stopwatch: show it as it comes, then its figures.
 
     The answer is recorded as a trace of tap "client": with taps recording at the same time it is the
-    outermost lane of the stream. Exit status 1 where no stream came, it broke off, or it held an error; 2
-    where there was no connection.
+    outermost lane of the stream. With --versus two URLs are asked one after the other, so that neither
+    disturbs the other, and compared. Exit status 1 where no stream came, it broke off, it held an error, or
+    URL2 holds back what URL does not; 2 where there was no connection.
     """
     if http1 and http2:
         raise click.UsageError("give --http1.1 or --http2, not both")
@@ -182,32 +190,34 @@ def command(
         addresses=addresses,
         secrets=secrets,
     )
-    screen = Screen(console(width=width))
-    runs: list[Run] = []
+    plans = [plan]
+    if versus is not None:
+        plans.append(replace(plan, outgoing=compose(versus, method, sent, body)))
     with folder(Path(output), keep=not no_record) as place:
-        probe = Probe(plan, repeat, place, not no_record, screen, quiet or as_json or repeat > 1, as_json)
-        interrupted = collect(runs, run_all(probe))
+        probe = Probe(
+            tuple(plans),
+            repeat,
+            place,
+            kept=not no_record,
+            screen=Screen(console(width=width)),
+            quiet=quiet or as_json or repeat > 1,
+            as_json=as_json,
+        )
+        rounds: list[list[Run]] = []
+        interrupted = collect(rounds, probe)
+    found = compare_all(probe, rounds)
     if as_json:
-        print_json({"version": 1, "targets": [target_json(plan.outgoing.url, runs, kept=probe.kept)]})
-    elif repeat > 1:
-        show_spread(runs, probe)
-    return INTERRUPTED if interrupted else FINE if all(run.good for run in runs) else FLAGGED
+        print_json(as_object(probe, rounds, found))
+    else:
+        show_all(probe, rounds, found)
+    return INTERRUPTED if interrupted else exit_status(rounds, found)
 
 
-def collect(runs: list[Run], found: Iterator[Run]) -> bool:
-    """Add what is found; whether it was interrupted."""
-    try:
-        runs.extend(found)
-    except Interrupted:
-        return True
-    return False
-
-
-def show_spread(runs: Sequence[Run], probe: Probe) -> None:
-    """The distribution of each figure."""
-    probe.screen.table(figures_table([("", [run.figures for run in runs])], wide=False))
-    lates = [late for run in runs for late in run.asked.lates]
-    probe.screen.say(lateness_line(lateness_of(lates)), "dim")
+def exit_status(rounds: Sequence[Sequence[Run]], found: Sequence[Versus]) -> int:
+    """1 where an answer was no good, or half of the comparisons, or more, are flagged."""
+    flagged = sum(one.flagged for one in found)
+    good = all(run.good for runs in rounds for run in runs)
+    return FINE if good and not (flagged and 2 * flagged >= len(found)) else FLAGGED
 
 
 def compose(url: str, method: str | None, headers: Headers, body: bytes | None) -> Outgoing:
@@ -230,21 +240,50 @@ def folder(output: Path, *, keep: bool) -> Iterator[Path]:
         yield Path(place)
 
 
-def run_all(probe: Probe) -> Iterator[Run]:
-    """Ask as often as was asked for, and show each answer. Ends early when interrupted."""
+def collect(rounds: list[list[Run]], probe: Probe) -> bool:
+    """Ask as often as was asked for, and show each answer; whether it was interrupted."""
     for number in range(1, probe.repeat + 1):
-        asked, interrupted = ask_once(probe)
-        run = judged(asked)
-        if not probe.as_json:
-            brief = probe.repeat > 1
-            show_brief(run, number, probe) if brief else show(run, probe)
-        yield run
-        if interrupted:
-            raise Interrupted
+        rounds.append([])
+        for name, plan in zip(names(probe), probe.plans, strict=True):
+            if name and not probe.quiet:
+                probe.screen.say(f"{name}: {plan.outgoing.method} {redact_url(plan.outgoing.url)}", "bold")
+            asked, interrupted = ask_once(plan, probe)
+            run = judged(asked)
+            rounds[-1].append(run)
+            if not probe.as_json:
+                show_brief(run, name, number, probe) if probe.repeat > 1 else show(run, probe)
+            if interrupted:
+                return True
+    return False
 
 
-class Interrupted(Exception):
-    """Somebody pressed Ctrl-C while an answer came."""
+def names(probe: Probe) -> tuple[str, ...]:
+    """What the targets are called."""
+    return (DIRECT, THROUGH) if len(probe.plans) > 1 else ("",)
+
+
+def compare_all(probe: Probe, rounds: Sequence[Sequence[Run]]) -> list[Versus]:
+    """The comparison of each round that has both."""
+    if len(probe.plans) < 2:
+        return []
+    name = short_name(*(plan.outgoing.url for plan in probe.plans))
+    return [compare(one.seen, other.seen, name, _further(one, other)) for one, other in _pairs(rounds)]
+
+
+def _pairs(rounds: Sequence[Sequence[Run]]) -> Iterator[tuple[Run, Run]]:
+    yield from ((runs[0], runs[1]) for runs in rounds if len(runs) > 1)
+
+
+def _further(one: Run, other: Run) -> int:
+    """How much longer (ns) it takes to connect to the second."""
+    times = [run.asked.dialled.connect if run.asked.dialled else 0 for run in (one, other)]
+    return max(times[1] - times[0], 0)
+
+
+def short_name(first: str, second: str) -> str:
+    """What to call the second URL: by its host, or by its path where only that differs."""
+    host = authority_of(second)
+    return visible(host if host != authority_of(first) else path_of(redact_url(second)))
 
 
 def judged(asked: Asked) -> Run:
@@ -280,7 +319,7 @@ class _Listener:
         """Nothing came."""
 
 
-def ask_once(probe: Probe) -> tuple[Asked, bool]:
+def ask_once(plan: Plan, probe: Probe) -> tuple[Asked, bool]:
     """Ask in a thread, draw in this one; whether it was interrupted. Raises ClickException."""
     listener, watch = _Listener(), Stopwatch()
     found: SimpleQueue[Asked | BaseException] = SimpleQueue()
@@ -289,7 +328,7 @@ def ask_once(probe: Probe) -> tuple[Asked, bool]:
         try:
             found.put(
                 ask(
-                    probe.plan,
+                    plan,
                     probe.folder,
                     versions={"sse_tap": __version__},
                     listener=listener,
@@ -342,28 +381,77 @@ def show(run: Run, probe: Probe) -> None:
     """One answer: how it ended, its figures, what is worth knowing."""
     screen = probe.screen
     screen.say(*outcome_line(run.outcome, run.figures))
-    screen.table(figures_table([("", [run.figures])], screen.out.width >= WIDE))
+    if len(probe.plans) == 1:
+        screen.table(figures_table([("", [run.figures])], screen.out.width >= WIDE))
     for finding in run.findings:
         screen.say(*finding_line(finding))
     screen.say(lateness_line(run.lateness), "dim")
     if probe.kept:
         screen.say(f"recorded as {run.asked.trace.source}", "dim")
+    if len(probe.plans) > 1:
+        screen.say("")
 
 
-def show_brief(run: Run, number: int, probe: Probe) -> None:
+def show_brief(run: Run, name: str, number: int, probe: Probe) -> None:
     """One answer of several, on a line."""
     text, style = outcome_line(run.outcome, run.figures)
-    probe.screen.say(f"{number}: {text}", style)
+    probe.screen.say(f"{number}{f' {name}' if name else ''}: {text}", style)
 
 
-def target_json(url: str, runs: Sequence[Run], *, kept: bool) -> dict[str, Any]:
+def show_all(probe: Probe, rounds: Sequence[Sequence[Run]], found: Sequence[Versus]) -> None:
+    """What several answers tell together: distributions, the picture, the comparison."""
+    screen, columns = probe.screen, _columns(probe, rounds)
+    if len(rounds) == 1 and found:
+        one, other = rounds[0]
+        screen.picture(beside(one.seen, other.seen))
+    if probe.repeat > 1 or found:
+        shown = [(name, [run.figures for run in runs]) for name, runs in columns]
+        screen.table(figures_table(shown, wide=False))
+    if probe.repeat > 1:
+        lates = [late for runs in rounds for run in runs for late in run.asked.lates]
+        screen.say(lateness_line(lateness_of(lates)), "dim")
+    if found:
+        screen.compared(found)
+
+
+def _columns(probe: Probe, rounds: Sequence[Sequence[Run]]) -> list[tuple[str, list[Run]]]:
+    """The answers of each target, by its name."""
+    return [(name, [runs[at] for runs in rounds if at < len(runs)]) for at, name in enumerate(names(probe))]
+
+
+def as_object(probe: Probe, rounds: Sequence[Sequence[Run]], found: Sequence[Versus]) -> dict[str, Any]:
+    """All of it for programs."""
+    targets = [
+        {"name": name, "url": redact_url(plan.outgoing.url), **target_json(runs, kept=probe.kept)}
+        for (name, runs), plan in zip(_columns(probe, rounds), probe.plans, strict=True)
+    ]
+    return {"version": 1, "targets": targets, "versus": [versus_json(one) for one in found]}
+
+
+def versus_json(one: Versus) -> dict[str, Any]:
+    """One comparison."""
+    judged = one.judged
+    return {
+        "verdict": one.verdict,
+        "flagged": one.flagged,
+        "sentence": one.sentence,
+        "likeness": one.common.likeness,
+        "later_ms": rounded(one.later_ms),
+        "signature": judged.shape.signature if judged and judged.hop.flagged else None,
+        "evidence": judged.shape.evidence if judged and judged.hop.flagged else "",
+        "cause": judged.cause.cause if judged and judged.cause else "",
+        "remedy": judged.cause.remedy if judged and judged.cause else "",
+    }
+
+
+def target_json(runs: Sequence[Run], *, kept: bool) -> dict[str, Any]:
     """What came of one target."""
     spread = {
-        name: {key: rounded(value) for key, value in asdict(found).items()}
-        for name in asdict(runs[0].figures)
-        if (found := spread_of([getattr(run.figures, name) for run in runs]))
+        field.name: {key: rounded(value) for key, value in asdict(found).items()}
+        for field in fields(Figures)
+        if (found := spread_of([getattr(run.figures, field.name) for run in runs]))
     }
-    return {"url": redact_url(url), "runs": [run_json(run, kept=kept) for run in runs], "spread": spread}
+    return {"runs": [run_json(run, kept=kept) for run in runs], "spread": spread}
 
 
 def run_json(run: Run, *, kept: bool) -> dict[str, Any]:

@@ -10,11 +10,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sse_tap.cli.hops import Words, hop_lines
+from sse_tap.cli.inputs import drawn
 from sse_tap.cli.output import plain_terminal
+from sse_tap.pairing.correlate import Stream
+from sse_tap.picture.timeline import Timeline
 from sse_tap.probe.figures import Figures, Lateness, Outcome, Spread, spread_of
 from sse_tap.probe.follow import Head, Row, Sort
+from sse_tap.probe.versus import Versus
 from sse_tap.util.text import ascii_only, duration, glimpse, plural, shorten, size, visible
 from sse_tap.verdict.finding import Finding
+from sse_tap.verdict.verdicts import Verdict
 
 SILENCE_S = 0.5  # from here on a silence is counted on screen
 STYLES = {
@@ -76,6 +82,23 @@ class Screen:
     def _silence(self, seconds: float) -> Text:
         shown = f"… {seconds:.1f} s of silence" if seconds >= SILENCE_S else ""
         return Text(ascii_only(shown) if self.plain else shown, style="yellow")
+
+    def picture(self, stream: Stream) -> None:
+        """Two answers one above the other, from the moment of their requests."""
+        self.out.print(Timeline([drawn(stream)], ascii=self.plain))
+
+    def compared(self, found: Sequence[Versus]) -> None:
+        """What the comparisons say: of several the last one that is flagged, and how many are."""
+        flagged = [one for one in found if one.flagged]
+        shown = flagged[-1] if flagged else found[-1]
+        if len(found) > 1:
+            self.say(f"{len(flagged):,} of {len(found):,} comparisons flagged; for one:")
+        self.say(
+            shown.sentence,
+            "red" if shown.flagged else "green" if shown.verdict == Verdict.CLEAN else "yellow",
+        )
+        if shown.judged and shown.judged.hop.flagged and shown.flagged:
+            self.out.print(hop_lines(shown.judged, Words(self.plain)))
 
     def table(self, table: Table) -> None:
         """A table of figures."""

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sse_tap.cli import main
-from sse_tap.cli.probe import compose
+from sse_tap.cli.probe import compose, short_name
 from sse_tap.replay import Replay
 from sse_tap.trace.file import find_traces, read_trace
 from sse_tap.trace.records import Trace
@@ -25,6 +25,7 @@ CHAT = [
     (100.0, content("lo")),
     (110.0, DONE),
 ]
+SLOW = [(20.0 + 60 * i, event(str(i))) for i in range(8)]
 
 
 def probe(*arguments: str, **environment: str) -> Result:
@@ -181,3 +182,33 @@ def test_the_request_is_curls() -> None:
     assert ("Content-Type", "application/json") in posted.headers
     assert [value for name, value in posted.headers if name.lower() == "accept"] == ["*/*"]
     assert compose("http://h/", "put", (), b"").method == "PUT"
+
+
+def test_two_urls_are_asked_and_compared(tmp_path: Path) -> None:
+    with Replay(recorded(SLOW)) as direct, Replay(recorded(SLOW), faults=["coalesce=8"]) as through:
+        held = probe(direct.url, "--versus", through.url, "-o", str(tmp_path), "--width", "100")
+        told = probe(direct.url, "--versus", through.url, "--no-record", "--json", "--repeat", "2")
+    assert held.exit_code == 1, held.output
+    assert f"through 127.0.0.1:{through.port} the first event came" in held.stdout
+    assert "all 8 in one read; the same 8 events" in held.stdout
+    assert "direct→through  coalesces" in held.stdout
+    assert "8 blocks held" in held.stdout
+    found = json.loads(told.stdout)
+    assert [one["name"] for one in found["targets"]] == ["direct", "through"]
+    assert [len(one["runs"]) for one in found["targets"]] == [2, 2]
+    assert [one["verdict"] for one in found["versus"]] == ["coalesces", "coalesces"]
+    assert told.exit_code == 1
+
+
+def test_two_urls_that_do_the_same(tmp_path: Path) -> None:
+    with Replay(recorded(SLOW)) as direct, Replay(recorded(SLOW)) as through:
+        result = probe(direct.url, "--versus", through.url, "-o", str(tmp_path), "-q", "--repeat", "2")
+    assert result.exit_code == 0, result.output
+    assert "0 of 2 comparisons flagged" in result.stdout
+    assert "the same 8 events; nothing was held back" in result.stdout
+    assert len([*tmp_path.iterdir()]) == 4
+
+
+def test_the_second_is_called_by_what_differs() -> None:
+    assert short_name("http://a/x", "http://b:8/x") == "b:8"
+    assert short_name("http://a/x", "http://a/y?key=s") == "/y?key=[redacted]"
