@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sse_tap.blocks.timing import DATA_KINDS, Kind, Seen, start_of
+from sse_tap.pairing.alignment import payload
 from sse_tap.pairing.correlate import Stream
 from sse_tap.pairing.likeness import Match
 from sse_tap.probe.figures import Way, outcome_of
-from sse_tap.replay.compare import joined_text, what
 from sse_tap.trace.records import MS, Trace
 from sse_tap.util.text import duration, plural
 from sse_tap.verdict.report import Judged, judge_hop
@@ -80,7 +80,7 @@ class Answer:
         timed = [(t - begin, kind) for t, kind in zip(blocks.times, blocks.shapes, strict=True)]
         self.indices = [i for i, (_, kind) in enumerate(timed) if kind in DATA_KINDS]
         self.times = [timed[i][0] for i in self.indices]
-        self.said = [what(blocks, i) for i in self.indices]
+        self.said = [payload(blocks, i) for i in self.indices]
         self.reads = len({blocks.reads[i] for i in self.indices})
         self.comments = [t for t, kind in timed if kind == Kind.COMMENT]
         head = seen.trace.response
@@ -144,8 +144,8 @@ def common_of(one: Answer, other: Answer) -> Common:
     found = _within(a, b)
     if found is not None:
         return Common(Likeness.FEWER, n + 1, len(a) - len(b), _paired(one, other, found))
-    text = joined_text(one.seen.blocks)
-    same = bool(text) and text == joined_text(other.seen.blocks)
+    text = one.seen.text.text
+    same = bool(text) and text == other.seen.text.text
     return Common(Likeness.TEXT if same else Likeness.OTHER, n + 1, 0, _paired(one, other, range(n)))
 
 
