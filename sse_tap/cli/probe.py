@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
+from urllib.parse import unquote
 
 import click
 
@@ -32,7 +34,7 @@ from sse_tap.cli.outgoing import (
 from sse_tap.cli.output import console, print_json, rounded
 from sse_tap.cli.probeview import Screen, figures_table, finding_line, lateness_line, outcome_line
 from sse_tap.observe.facts import Fact
-from sse_tap.probe.ask import Asked, AskError, Plan, ask
+from sse_tap.probe.ask import PATIENCE, Asked, AskError, Plan, ask
 from sse_tap.probe.figures import Figures, Lateness, Outcome, figures_of, lateness_of, outcome_of, spread_of
 from sse_tap.probe.follow import Follow
 from sse_tap.probe.versus import DIRECT, THROUGH, Versus, beside, compare
@@ -42,8 +44,9 @@ from sse_tap.replay.wire import Addresses
 from sse_tap.trace.records import MS, Headers
 from sse_tap.trace.redact import redact_url
 from sse_tap.util.text import visible
-from sse_tap.util.urls import path_of
+from sse_tap.util.urls import path_of, split
 from sse_tap.verdict.finding import Finding
+from sse_tap.verdict.findings import SUSPECTED
 from sse_tap.verdict.report import report_on
 
 TICK_S = 0.1
@@ -226,8 +229,16 @@ def compose(url: str, method: str | None, headers: Headers, body: bytes | None) 
     url = url.partition("#")[0]
     given = {name.lower() for name, _ in headers}
     own = OWN_HEADERS if body is None else (*OWN_HEADERS, ("Content-Type", type_of(body)))
+    own = (*own, *_credentials(url))
     sent = (*(pair for pair in own if pair[0].lower() not in given), *headers)
     return Outgoing((method or ("GET" if body is None else "POST")).upper(), url, sent, body or b"")
+
+
+def _credentials(url: str) -> Headers:
+    """What a user and a password in a URL are sent as (RFC 7617)."""
+    user, at, _ = split(url).netloc.rpartition("@")
+    told = base64.b64encode(unquote(user).encode()).decode()
+    return (("Authorization", f"Basic {told}"),) if at else ()
 
 
 @contextmanager
@@ -348,7 +359,10 @@ def ask_once(plan: Plan, probe: Probe) -> tuple[Asked, bool]:
     except KeyboardInterrupt:
         interrupted = True
         watch.leave()
-    result = found.get()
+    try:
+        result = found.get(timeout=PATIENCE if interrupted else None)
+    except Empty:  # no connection yet: nothing to show
+        raise click.Abort from None
     if isinstance(result, AskError):
         raise click.ClickException(visible(str(result)))
     if isinstance(result, BaseException):
@@ -384,10 +398,11 @@ def show(run: Run, probe: Probe) -> None:
     if len(probe.plans) == 1:
         screen.table(figures_table([("", [run.figures])], screen.out.width >= WIDE))
     for finding in run.findings:
-        screen.say(*finding_line(finding))
+        if finding.kind != SUSPECTED or len(probe.plans) == 1:  # two are compared
+            screen.say(*finding_line(finding))
     screen.say(lateness_line(run.lateness), "dim")
     if probe.kept:
-        screen.say(f"recorded as {run.asked.trace.source}", "dim")
+        screen.say(f"recorded as {run.asked.trace.source}", "dim", whole=True)
     if len(probe.plans) > 1:
         screen.say("")
 

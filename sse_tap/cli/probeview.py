@@ -56,12 +56,12 @@ class Screen:
         self.out = out
         self.plain = plain_terminal()
 
-    def say(self, text: str, style: str = "", *, cut: bool = False) -> None:
-        """One line; `cut` to the width of the screen, else it is left to the terminal."""
+    def say(self, text: str, style: str = "", *, cut: bool = False, whole: bool = False) -> None:
+        """A line; `cut` to the width of the screen, or left `whole` (a path), or broken between words."""
         shown = visible(text)
         shown = shorten(shown, self.out.width) if cut else shown
         shown = ascii_only(shown) if self.plain else shown
-        self.out.print(Text(shown, style=style), soft_wrap=True)
+        self.out.print(Text(shown, style=style), soft_wrap=cut or whole or not self.out.is_terminal)
 
     def row(self, row: Head | Row) -> None:
         """What just came."""

@@ -169,7 +169,7 @@ def ask(outgoing: Outgoing, output: Path, kind: str, insecure: bool, http2: bool
         why = getattr(error, "strerror", None) or error
         raise click.ClickException(visible(f"{outgoing.url}: {why}")) from None
     except ValueError as error:
-        raise click.ClickException(visible(str(error))) from None
+        raise click.ClickException(visible(f"{outgoing.url}: {error}")) from None
     finally:
         recorder.close()
     if not tap.files:

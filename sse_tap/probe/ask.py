@@ -20,7 +20,7 @@ from sse_tap.replay.client import Outgoing, Stopwatch, authority_of, exchange
 from sse_tap.replay.wire import Addresses, Dialled
 from sse_tap.trace.file import read_trace
 from sse_tap.trace.records import Headers, Trace
-from sse_tap.trace.redact import REDACTED, redact_headers
+from sse_tap.trace.redact import REDACTED, redact_headers, redact_url
 from sse_tap.util.urls import split, target_of
 
 LATE = 5_000_000  # ns of lateness that are worth a `lag` record, as a tap has it
@@ -119,7 +119,7 @@ def ask(
     finally:
         recorder.close(PATIENCE)
     if not mine.files:
-        raise AskError(f"{outgoing.url}: nothing came that could be recorded")
+        raise AskError(f"{redact_url(outgoing.url)}: nothing came that could be recorded")
     return Asked(read_trace(mine.files[0].path), watch.dialled, watch.lates)
 
 
@@ -137,6 +137,7 @@ def _quick_turns() -> Iterator[None]:
 @contextmanager
 def _told(url: str) -> Iterator[None]:
     """What goes wrong before there is an answer, as one line."""
+    url = redact_url(url)
     try:
         yield
     except ssl.SSLCertVerificationError as error:
@@ -147,7 +148,7 @@ def _told(url: str) -> Iterator[None]:
     except OSError as error:
         raise AskError(f"{url}: {getattr(error, 'strerror', None) or error}") from None
     except ValueError as error:
-        raise AskError(str(error)) from None
+        raise AskError(f"{url}: {error}") from None
 
 
 def _hidden(secrets: Sequence[str], headers: Headers) -> Headers:

@@ -19,6 +19,7 @@ from sse_tap.pairing.likeness import Match
 from sse_tap.probe.figures import Way, outcome_of
 from sse_tap.trace.records import MS, Trace
 from sse_tap.util.text import duration, plural
+from sse_tap.util.urls import split
 from sse_tap.verdict.report import Judged, judge_hop
 from sse_tap.verdict.thresholds import LONG, MIN_HOLD, TOGETHER
 from sse_tap.verdict.verdicts import FLAGGED, Verdict
@@ -175,6 +176,7 @@ def _lead(one: Answer, other: Answer, common: Common) -> int:
 def beside(direct: Seen, through: Seen, lead: int = 0) -> Stream:
     """Both as one stream that two taps saw, the second's times moved to be `lead` ns earlier."""
     one, other = _named(direct.trace, DIRECT), _named(through.trace, THROUGH)
+    one = replace(one, header=replace(one.header, listen=_address(one)))
     begin, began = start_of(one), start_of(other)
     if other.request:  # both were asked at one moment: the lead is no time that the request took
         other = replace(other, request=replace(other.request, t=began + lead))
@@ -186,6 +188,11 @@ def beside(direct: Seen, through: Seen, lead: int = 0) -> Stream:
         others=((),),
         seen=(Seen(one), Seen(other)),
     )
+
+
+def _address(trace: Trace) -> str:
+    """What the hop has as its upstream, as a remedy may name it."""
+    return split(trace.request.url).netloc.rpartition("@")[2] if trace.request else ""
 
 
 def _named(trace: Trace, tap: str) -> Trace:

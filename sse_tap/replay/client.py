@@ -30,6 +30,8 @@ from sse_tap.trace.records import Headers
 from sse_tap.util.urls import split, target_of
 
 _TARGET = re.compile(r"[!-~]+")
+# Of one connection and not of the message: none of HTTP/2's (RFC 9113, 8.2.2).
+_HTTP1_ONLY = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 _WINDOW = 1 << 30  # never the reason for a pause
 
 
@@ -48,7 +50,7 @@ class Seen(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request to send; `url` is absolute. Host and Content-Length are added."""
+    """A request to send; `url` is absolute. Host, unless given, and Content-Length are added."""
 
     method: str
     url: str
@@ -134,7 +136,7 @@ def exchange(
     """
     parts = split(outgoing.url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{outgoing.url} is no http:// or https:// URL")
+        raise ValueError("this is no http:// or https:// URL")
     if wrong := next(_unsendable(outgoing), ""):
         raise ValueError(f"the request cannot be sent: {wrong}")
     watch = watch or Stopwatch()
@@ -190,6 +192,16 @@ def authority_of(url: str) -> str:
     return split(url).netloc.rpartition("@")[2]
 
 
+def _asked_host(outgoing: Outgoing) -> str:
+    """The Host: as given, or the URL's."""
+    given = [value for name, value in outgoing.headers if name.lower() == "host"]
+    return given[0] if given else authority_of(outgoing.url)
+
+
+def _but_host(outgoing: Outgoing) -> Headers:
+    return tuple((name, value) for name, value in outgoing.headers if name.lower() != "host")
+
+
 def _length(outgoing: Outgoing) -> Headers:
     if outgoing.body or outgoing.method in ("POST", "PUT", "PATCH"):
         return (("Content-Length", str(len(outgoing.body))),)
@@ -198,7 +210,7 @@ def _length(outgoing: Outgoing) -> Headers:
 
 def _over_http1(link: Link, outgoing: Outgoing) -> None:
     conn = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
-    headers = (("Host", authority_of(outgoing.url)), *outgoing.headers, *_length(outgoing))
+    headers = (("Host", _asked_host(outgoing)), *_but_host(outgoing), *_length(outgoing))
     try:
         head = h11.Request(method=outgoing.method, target=target_of(outgoing.url), headers=raw(headers))
         data = (conn.send(head) or b"") + (
@@ -230,11 +242,11 @@ def _over_http2(link: Link, outgoing: Outgoing) -> None:
     pseudo = (
         (":method", outgoing.method),
         (":scheme", split(outgoing.url).scheme),
-        (":authority", authority_of(outgoing.url)),
+        (":authority", _asked_host(outgoing)),
         (":path", target_of(outgoing.url)),
     )
-    headers = (*pseudo, *outgoing.headers, *_length(outgoing))
-    lowered = tuple((name.lower(), value) for name, value in headers)
+    headers = (*pseudo, *_but_host(outgoing), *_length(outgoing))
+    lowered = tuple((name.lower(), value) for name, value in headers if name.lower() not in _HTTP1_ONLY)
     conn.send_headers(1, raw(lowered), end_stream=not outgoing.body)
     rest = outgoing.body
     while True:

@@ -107,6 +107,11 @@ def test_over_http2(tmp_path: Path) -> None:
         ),
         (recorded(CHAT, reason="upstream-reset"), [], "broken off after"),
         (recorded([(5, event('{"error":{"message":"overloaded","code":502}}'))]), [], "error: "),
+        (
+            recorded([(5000, comment())], response_ms=4000),
+            ["--max-time", "100ms"],
+            "no answer: we left after",
+        ),
         (recorded([(5000, comment())]), ["--max-time", "100ms"], "we left after"),
     ],
 )
@@ -182,6 +187,7 @@ def test_the_request_is_curls() -> None:
     assert ("Content-Type", "application/json") in posted.headers
     assert [value for name, value in posted.headers if name.lower() == "accept"] == ["*/*"]
     assert compose("http://h/", "put", (), b"").method == "PUT"
+    assert ("Authorization", "Basic bWU6c2VjcmV0") in compose("http://me:secret@h/", None, (), None).headers
 
 
 def test_two_urls_are_asked_and_compared(tmp_path: Path) -> None:
