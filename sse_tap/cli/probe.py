@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -50,6 +50,7 @@ from sse_tap.verdict.findings import SUSPECTED
 from sse_tap.verdict.report import report_on
 
 TICK_S = 0.1
+AT_ONCE = 500  # facts, before the screen is drawn again
 WIDE = 100  # columns from which a table says what its figures mean
 OWN_HEADERS = (("Accept", "text/event-stream"), ("User-Agent", f"sse-tap/{__version__}"))
 
@@ -380,12 +381,20 @@ def draw(facts: SimpleQueue[Fact | None], probe: Probe) -> None:
             except Empty:
                 silence(time.monotonic() - last)
                 continue
-            if fact is None:
-                return
             last = time.monotonic()
-            for row in follow.take(fact):
-                if not probe.quiet:
-                    probe.screen.row(row)
+            come = [fact, *_waiting(facts)]
+            rows = [row for fact in come if fact for row in follow.take(fact)]
+            if not probe.quiet:
+                probe.screen.rows(rows)
+            if None in come:
+                return
+
+
+def _waiting(facts: SimpleQueue[Fact | None]) -> Iterator[Fact | None]:
+    """What else is there, so that much at once is drawn at once."""
+    with suppress(Empty):
+        for _ in range(AT_ONCE):
+            yield facts.get_nowait()
 
 
 # --- what is shown when it is over ----------------------------------------------------------------------

@@ -56,19 +56,26 @@ class Screen:
         self.out = out
         self.plain = plain_terminal()
 
-    def say(self, text: str, style: str = "", *, cut: bool = False, whole: bool = False) -> None:
-        """A line; `cut` to the width of the screen, or left `whole` (a path), or broken between words."""
+    def say(self, text: str, style: str = "", *, whole: bool = False) -> None:
+        """A line, broken between words on a terminal unless it is left `whole` (a path)."""
         shown = visible(text)
-        shown = shorten(shown, self.out.width) if cut else shown
         shown = ascii_only(shown) if self.plain else shown
-        self.out.print(Text(shown, style=style), soft_wrap=cut or whole or not self.out.is_terminal)
+        self.out.print(Text(shown, style=style), soft_wrap=whole or not self.out.is_terminal)
 
-    def row(self, row: Head | Row) -> None:
+    def rows(self, rows: Sequence[Head | Row]) -> None:
         """What just came."""
+        width = self.out.width
+        lines = [self._line(row, width) for row in rows]
+        if lines:
+            self.out.print(Text("\n").join(lines), soft_wrap=True)
+
+    def _line(self, row: Head | Row, width: int) -> Text:
         if isinstance(row, Head):
-            self.say(head_line(row), "bold", cut=True)
+            shown, style = head_line(row), "bold"
         else:
-            self.say(row_line(row, self.out.width), STYLES.get(row.sort, ""), cut=True)
+            shown, style = row_line(row, width), STYLES.get(row.sort, "")
+        shown = shorten(visible(shown), width)
+        return Text(ascii_only(shown) if self.plain else shown, style=style)
 
     @contextmanager
     def waiting(self, *, quiet: bool) -> Iterator[Callable[[float], None]]:

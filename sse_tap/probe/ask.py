@@ -143,6 +143,10 @@ def _told(url: str) -> Iterator[None]:
     except ssl.SSLCertVerificationError as error:
         hint = "-k takes any certificate, SSL_CERT_FILE=ca.pem one of a private CA"
         raise AskError(f"{url}: {error.verify_message}; {hint}") from None
+    except ssl.SSLError as error:
+        raise AskError(
+            f"{url}: no TLS came about: {(error.reason or str(error)).replace('_', ' ').lower()}"
+        ) from None
     except TimeoutError:
         raise AskError(f"{url}: no connection in the time that was given") from None
     except OSError as error:

@@ -150,6 +150,8 @@ def outcome_of(seen: Seen) -> Outcome:
 def _why_none(trace: Trace) -> str:
     after = duration(finish_of(trace) - start_of(trace))
     reason = trace.end.reason if trace.end else ""
+    if any(note.kind == "observer-stopped" for note in trace.notes):
+        return f"what came after {after} is no HTTP"
     return f"we left after {after}" if reason == "client-aborted" else f"the server broke off after {after}"
 
 

@@ -42,9 +42,14 @@ def figures() -> Figures:
 
 def test_rows_while_the_answer_comes() -> None:
     shown = screen(60)
-    shown.row(Head(1_500_000, 200, "HTTP/2.0", "text/event-stream"))
-    shown.row(Row(12_345_000_000, 500_000_000, False, Sort.CONTENT, "a\x1b[31m" + "b" * 100))
-    shown.row(Row(12_345_000_000, 0, True, Sort.COMMENT, "hi"))
+    shown.rows([])
+    shown.rows(
+        [
+            Head(1_500_000, 200, "HTTP/2.0", "text/event-stream"),
+            Row(12_345_000_000, 500_000_000, False, Sort.CONTENT, "a\x1b[31m" + "b" * 100),
+        ]
+    )
+    shown.rows([Row(12_345_000_000, 0, True, Sort.COMMENT, "hi")])
     assert printed(shown) == [
         "    0.002            200 text/event-stream over HTTP/2.0",
         "   12.345    +0.500  content a\\x1b[31mbbbbbbbbbbbbbbbbbbbbb…",

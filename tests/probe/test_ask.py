@@ -110,6 +110,13 @@ def test_a_certificate_that_is_not_trusted_has_a_hint(tmp_path: Path) -> None:
         asked(tmp_path, recorded(TWO), {"tls": True})
 
 
+def test_where_no_tls_is_spoken(tmp_path: Path) -> None:
+    with Replay(recorded(TWO)) as server:
+        url = server.url.replace("http:", "https:")
+        with pytest.raises(AskError, match="no TLS came about: wrong version number"):
+            ask(Plan(Outgoing("GET", url)), tmp_path)
+
+
 def test_a_late_look_is_a_lag_in_the_record() -> None:
     told: list[tuple[str, int, float]] = []
 

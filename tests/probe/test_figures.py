@@ -69,6 +69,12 @@ def test_nothing_has_no_figures() -> None:
             False,
             "no answer: we left after 3.0 ms",
         ),
+        (
+            {"pieces": [], "response_ms": None, "end_ms": 3, "notes": [(3, "observer-stopped", "x")]},
+            Way.NO_ANSWER,
+            False,
+            "no answer: what came after 3.0 ms is no HTTP",
+        ),
     ],
 )
 def test_how_it_ended(more: dict[str, Any], way: Way, good: bool, text: str) -> None:
