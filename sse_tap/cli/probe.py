@@ -428,8 +428,10 @@ def show_all(probe: Probe, rounds: Sequence[Sequence[Run]], found: Sequence[Vers
     if len(rounds) == 1 and found:
         one, other = rounds[0]
         screen.picture(beside(one.seen, other.seen))
-    if probe.repeat > 1 or found:
-        shown = [(name, [run.figures for run in runs]) for name, runs in columns]
+    shown = [(name, [run.figures for run in runs]) for name, runs in columns]
+    if probe.repeat > 1:
+        screen.tables(shown)
+    elif found:
         screen.table(figures_table(shown, wide=False))
     if probe.repeat > 1:
         lates = [late for runs in rounds for run in runs for late in run.asked.lates]

@@ -107,6 +107,13 @@ class Screen:
         if shown.judged and shown.judged.hop.flagged and shown.flagged:
             self.out.print(hop_lines(shown.judged, Words(self.plain)))
 
+    def tables(self, columns: Sequence[tuple[str, Sequence[Figures]]]) -> None:
+        """The distributions, those of each target below its name."""
+        for name, runs in columns:
+            if name:
+                self.say(name, "bold")
+            self.table(figures_table([("", runs)], wide=False))
+
     def table(self, table: Table) -> None:
         """A table of figures."""
         self.out.print(table)
@@ -133,10 +140,11 @@ def figures_table(columns: Sequence[tuple[str, Sequence[Figures]]], wide: bool) 
     """The figures: a column for each target, or of several runs its least, median, 95th percentile, most."""
     many = max(len(runs) for _, runs in columns) > 1
     titled = many or len(columns) > 1
-    table = Table("", box=None, pad_edge=False, header_style="dim", show_header=titled)
+    table = Table(box=None, pad_edge=False, header_style="dim", show_header=titled)
+    table.add_column("", no_wrap=True)
     for name, _ in columns:
         for title in ("min", "p50", "p95", "max") if many else ("",):
-            table.add_column(" ".join(filter(None, (name, title))), justify="right")
+            table.add_column(" ".join(filter(None, (name, title))), justify="right", no_wrap=True)
     if wide:
         table.add_column("", style="dim", no_wrap=True)
     for label, field, meaning in TIMES:
@@ -173,7 +181,7 @@ def outcome_line(outcome: Outcome, figures: Figures) -> tuple[str, str]:
 def lateness_line(lateness: Lateness) -> str:
     """The stopwatch's own error."""
     if lateness.p50_ms is None or lateness.max_ms is None:
-        return "the stopwatch's own error is not known here: the kernel does not stamp what it receives"
+        return "the stopwatch's own error is not known: the kernel stamped no read"
     p50, most = duration(lateness.p50_ms * 1e6), duration(lateness.max_ms * 1e6)
     return (
         f"times are the kernel's; the stopwatch looked {p50} later at the median, {most} at most "

@@ -28,6 +28,7 @@ DIRECT, THROUGH = "direct", "through"
 FEW = 4  # events, at least, for a rhythm
 APART = 0.5  # of the events of the first came by themselves, at least: else it has no rhythm to lose
 MERGED = 0.25  # ... and of the second this share or less
+HALF = 0.5  # of the first's moments, at most, has a second that coalesces the same events
 LATE = LONG * MIN_HOLD  # ns: what was later than that in everything was delayed
 PATH = 4  # times that a request may cross a longer way before there is an answer
 
@@ -121,12 +122,14 @@ def compare(direct: Seen, through: Seen, name: str, further_ns: int = 0) -> Vers
         return Versus(Verdict.INCONCLUSIVE, why, common, None, 0.0, None)
     lead = _lead(one, other, common)
     alike = other.answered and common.likeness in (Likeness.SAME, Likeness.FEWER)
-    judged = judge_hop(beside(direct, through, lead), 0) if alike and len(other) <= len(one) else None
+    judged = _judged(one, other, lead) if alike and len(other) <= len(one) else None
     verdict = _verdict(one, other, judged, late=alike and lead >= max(LATE, PATH * further_ns))
     later = other.times[0] - one.times[0] if one.times and other.times else None
     clauses = [*_words(one, other, common, name)]
     if verdict == Verdict.DELAYS and lead >= LATE:
         clauses.append(f"everything came {duration(lead)} later at the least")
+    if verdict == Verdict.INCONCLUSIVE:
+        clauses.append("the stopwatch itself ran late: ask again")
     if verdict == Verdict.CLEAN:
         clauses.append("nothing was held back")
     sentence = "; ".join(clauses)
@@ -202,22 +205,38 @@ def _named(trace: Trace, tap: str) -> Trace:
 def _verdict(one: Answer, other: Answer, judged: Judged | None, *, late: bool) -> Verdict:
     if not other.answered:
         return Verdict.ANSWERS
-    if judged and judged.hop.flagged and not _by_the_clock(judged, other):
+    if judged and judged.hop.flagged:
         return judged.hop.verdict
     if not other.outcome.good:
         return Verdict.BREAKS
     if late:
         return Verdict.DELAYS
     if one.steady and len(other) >= FEW and other.moments <= MERGED * len(other):
-        return Verdict.COALESCES
+        return Verdict.INCONCLUSIVE if _ran_late(other) else Verdict.COALESCES
     return Verdict.DROPS if _comments_gone(one, other) else Verdict.CLEAN
 
 
-def _by_the_clock(judged: Judged, other: Answer) -> bool:
-    """Whether all that is missing are comments, and others came: a clock sends them, and runs differ."""
-    hop = judged.hop
-    lost = hop.verdict == Verdict.DROPS and hop.blocks_lost == hop.comments_lost
-    return lost and bool(other.comments)
+def _judged(one: Answer, other: Answer, lead: int) -> Judged | None:
+    """The hop between the two, the lead taken out; None where what was found may be the server's own.
+
+    No two runs of a server keep the same time: holds must be long (LATE), and what came together must be half
+    of all moments. Comments that a clock sends may be some fewer.
+    """
+    stream = beside(one.seen, other.seen, lead)
+    found = judge_hop(stream, 0)
+    hop = found.hop
+    if hop.verdict == Verdict.DELAYS:
+        found = judge_hop(stream, 0, min_hold=LATE)
+        return found if found.hop.flagged else None
+    if hop.verdict == Verdict.COALESCES:
+        return found if one.steady and other.moments <= HALF * one.moments else None
+    by_the_clock = hop.verdict == Verdict.DROPS and hop.blocks_lost == hop.comments_lost
+    return None if by_the_clock and other.comments else found
+
+
+def _ran_late(answer: Answer) -> bool:
+    """Whether the stopwatch itself was so late that it may have made one read of many."""
+    return sum(lag.ms for lag in answer.seen.trace.lags) * MS >= LATE
 
 
 def _comments_gone(one: Answer, other: Answer) -> bool:

@@ -81,6 +81,14 @@ def test_the_figures_of_several_have_one(columns: Any, head: list[str]) -> None:
     assert printed(shown)[0].split() == head
 
 
+def test_the_distributions_of_two_targets_are_one_above_the_other() -> None:
+    shown = screen(50)
+    shown.tables([("direct", [figures()] * 2), ("through", [figures()] * 2)])
+    lines = printed(shown)
+    assert [line for line in lines if line in ("direct", "through")] == ["direct", "through"]
+    assert len([line for line in lines if line.split() == ["min", "p50", "p95", "max"]]) == 2
+
+
 def test_a_silence_is_counted_where_somebody_looks() -> None:
     shown = screen(terminal=True)
     with shown.waiting(quiet=False) as silence:

@@ -151,3 +151,22 @@ def test_both_are_a_stream_of_two_taps() -> None:
     stream = beside(seen(COUNT, origin_ms=5), seen(COUNT, origin_ms=9000))
     assert [one.tap for one in stream.traces] == ["direct", "through"]
     assert stream.offsets == (0, 0)
+
+
+def test_a_server_that_does_not_keep_the_same_time_is_no_hold() -> None:
+    shaken = [(t + 70.0 * (i % 3), *rest) for i, (t, *rest) in enumerate(COUNT)]
+    assert compare(seen(COUNT), seen(shaken), "b").verdict == Verdict.CLEAN
+    paired = [(COUNT[i + 1 - i % 2][0] if i % 4 < 2 else t, *rest) for i, (t, *rest) in enumerate(COUNT)]
+    assert compare(seen(COUNT), seen(paired), "b").verdict == Verdict.CLEAN
+
+
+def test_a_long_hold_in_mid_stream_is_one() -> None:
+    stalled = [(t if i < 3 else t + 900, *rest) for i, (t, *rest) in enumerate(COUNT)]
+    assert compare(seen(COUNT), seen(stalled), "b").verdict == Verdict.DELAYS
+
+
+def test_a_stopwatch_that_ran_late_proves_nothing() -> None:
+    late = seen(at_once(OTHER, 700), lags=[(600, 500)])
+    found = compare(seen(ONE), late, "b")
+    assert found.verdict == Verdict.INCONCLUSIVE
+    assert "ran late" in found.sentence
