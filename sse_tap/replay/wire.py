@@ -52,9 +52,11 @@ class Wire:
         self._sock, self._until = sock, until
         self._tls: ssl.SSLObject | None = None
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._stamped = False
         if sys.platform == "linux":
             with suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, _STAMPS, 1)
+                self._stamped = True
 
     def secure(self, context: ssl.SSLContext, host: str) -> None:
         """Agree on TLS."""
@@ -131,6 +133,9 @@ class Wire:
 
     def _recv(self) -> Read:
         self._sock.settimeout(self._left())
+        if not self._stamped:
+            data = self._sock.recv(_READ)
+            return Read(data, time.monotonic_ns())
         data, notes, _, _ = self._sock.recvmsg(_READ, _ROOM)
         t, wall = time.monotonic_ns(), time.time_ns()
         late = _lateness(notes, wall) if data else None

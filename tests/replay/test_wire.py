@@ -72,6 +72,14 @@ def test_a_late_look_is_told_and_does_not_move_the_time() -> None:
     assert abs(read.t - sent) < 100_000_000
 
 
+def test_where_no_stamps_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "elsewhere")
+    with pair() as (wire, server):
+        server.sendall(b"data")
+        read = wire.receive()
+    assert (read.data, read.late) == (b"data", None)
+
+
 def test_under_tls() -> None:
     with secured() as (wire, server):
         assert wire.protocol == "h2"
