@@ -111,7 +111,7 @@ class Probe:
     callback=header_pairs,
     metavar="NAME:VALUE",
     help="Set or add a header. env:VARIABLE at the end of the value is taken from the environment, and "
-    "written nowhere. Repeatable.",
+    "redacted in the trace. Repeatable.",
 )
 @click.option("-d", "--data", multiple=True, metavar="DATA", help="The body; @FILE reads it. Joined with &.")
 @click.option(

@@ -34,7 +34,7 @@ class AskError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to ask. `secrets`: texts that are written nowhere. `timeout` in seconds."""
+    """How to ask. `secrets`: texts that no header of the trace may hold. `timeout` in seconds."""
 
     outgoing: Outgoing
     context: ssl.SSLContext | None = None

@@ -81,7 +81,6 @@ def test_over_tls_and_http2_too(folder: Callable[[str], Path]) -> None:
     assert [hop["verdict"] for hop in stream["hops"]] == ["clean"]
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize(
     ("options", "verdict", "status"), [("", "clean", 0), ("response_buffers 64KiB", "coalesces", 1)]
 )
