@@ -33,7 +33,9 @@ def interval(case: Case, wanted: Interval) -> Answer:
         return passed(found)
     length, since, _ = max(odd, key=lambda gap: abs(gap[0] - wanted.middle))
     at = duration(since - case.begin)
-    return failed(f"{len(odd)} of {len(gaps)} are others: {found}; {duration(length)} after {at}")
+    return failed(
+        f"{len(odd)} of {plural(len(gaps), 'gap')} off, {found}; at worst {duration(length)} after {at}"
+    )
 
 
 def _is_near(case: Case, gap: tuple[int, int, int], wanted: Interval) -> bool:

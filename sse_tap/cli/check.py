@@ -206,7 +206,10 @@ def _told(same: Sequence[Outcome], several: bool) -> list[tuple[Outcome, str, st
     bad = [outcome for outcome in same if outcome.failed]
     if not bad:
         good = [outcome for outcome in same if outcome.status == Status.PASSED]
-        more = f"  (the first of {plural(len(good), 'stream')})" if len(good) > 1 else ""
+        alike = all(one.found == good[0].found for one in good)
+        more = (
+            f"  ({'all' if alike else 'the first of'} {plural(len(good), 'stream')})" if len(good) > 1 else ""
+        )
         return [(good[0], good[0].found + more, "")]
     rows = [(one, one.found, one.case.where if one.case and several else "") for one in bad[:MOST]]
     if len(bad) > MOST:

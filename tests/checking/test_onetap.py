@@ -20,7 +20,7 @@ def test_the_interval_is_between_each_event_and_the_next() -> None:
     assert ask(alone(TICKS), "interval", "1s±200ms").found == "1 s to 1 s"
     late = [(t + 300 if i == 4 else t, data) for i, (t, data) in enumerate(TICKS)]
     found = ask(alone(late), "interval", "1s±200ms")
-    assert found.found == "2 of 9 are others: 700 ms to 1.3 s; 1.3 s after 3 s"
+    assert found.found == "2 of 9 gaps off, 700 ms to 1.3 s; at worst 1.3 s after 3 s"
     assert not met(alone(late), "interval", "1s±200ms")
 
 

@@ -61,7 +61,7 @@ def test_of_many_streams_those_are_listed_that_fail(tmp_path: Path) -> None:
     write(tmp_path, *(trace("edge", TICKS, id=f"{i}", origin_ms=i * 1e5) for i in range(9)))
     good = check(tmp_path, "--events", "10").stdout
     assert "every stream  (9 streams)" in good
-    assert "10 events  (the first of 9 streams)" in good
+    assert "10 events  (all 9 streams)" in good
     bad = check(tmp_path, "--events", "11").stdout
     assert bad.count("POST /chat/stream at edge, 13:40:11") == 5
     assert "4 other streams too (--json has them all)" in bad
