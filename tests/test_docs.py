@@ -32,6 +32,7 @@ from sse_tap.blocks.timing import Seen
 from sse_tap.checking.expectations import EXPECTATIONS
 from sse_tap.cli import main
 from sse_tap.replay.faults import FAULTS
+from sse_tap.stats import FIGURES
 from sse_tap.tap.addon import SSETap
 from sse_tap.tap.replay_addon import SSEReplay
 from sse_tap.trace import find_traces, read_trace
@@ -540,6 +541,10 @@ def test_the_limits_of_the_table_are_those_of_the_thresholds() -> None:
 def test_the_expectations_of_the_table_are_all_there_are() -> None:
     listed = first_cells(section(page("check"), "Expectations"))
     assert [name.removeprefix("--").partition(" ")[0] for name in listed] == [*EXPECTATIONS]
+
+
+def test_the_figures_of_the_table_are_all_there_are() -> None:
+    assert first_cells(section(page("check"), "The figures of many streams")) == [*FIGURES]
 
 
 def test_the_faults_of_the_table_are_all_there_are() -> None:

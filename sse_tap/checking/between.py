@@ -165,10 +165,10 @@ def _told(case: Case, index: int, left: int) -> tuple[int | None, str]:
     took = max(ending.t - left, 0)
     if ending.way == Way.RUNNING:
         return None, f"{trace.tap} was never told: it ran on for {duration(took)}, to the end of the record"
-    if ending.way == Way.LEFT:
-        return took, f"{trace.tap} was told after {duration(took)}"
     if ending.t < left:
         return took, f"{trace.tap} was over before"
+    if ending.way == Way.LEFT:
+        return took, f"{trace.tap} was told after {duration(took)}"
     return took, f"{trace.tap} was not told, and was over {duration(took)} later"
 
 

@@ -34,6 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "timeline": ("sse_tap.cli.timeline:command", "Draw streams: one lane per tap, time left to right."),
     "hops": ("sse_tap.cli.hops:command", "Name the hop that holds a stream back, with proof."),
     "show": ("sse_tap.cli.show:command", "Show one trace, block by block."),
+    "stats": ("sse_tap.cli.stats:command", "The figures of the field as distributions, per tap and path."),
     "check": ("sse_tap.cli.check:command", "Test expectations, for CI."),
     "replay": ("sse_tap.cli.replay:command", "Serve traces with their recorded boundaries and times."),
     "send": ("sse_tap.cli.send:command", "Send a recorded request again and compare."),

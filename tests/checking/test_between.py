@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from sse_tap.checking.between import moments
 from sse_tap.checking.case import Status
+from sse_tap.trace import find_traces, read_trace
 from sse_tap.trace.records import MS
 from tests.build import comment, content, event, trace
 from tests.checking.cases import EVERY_100, TICKS, alone, ask, met, moved, outcomes, pair
@@ -189,3 +193,25 @@ def test_nobody_resumed() -> None:
     [found] = outcomes([trace("edge", TICKS)], ("resumes", ""))
     assert found.failed
     assert found.found == "no request named a Last-Event-ID (1 stream): nothing to check"
+
+
+# --- recorded -----------------------------------------------------------------------------------------------
+
+REPORTS = Path(__file__).parents[1] / "data" / "reports"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "status"),
+    [
+        *((case.name, "abort-reaches-upstream", "failed") for case in REPORTS.glob("abort-*")),
+        *((case.name, "abort-reaches-upstream", "passed") for case in REPORTS.glob("aborted-*")),
+        ("control-resume", "resumes", "passed"),
+        ("resume-repeated", "resumes", "failed"),
+        ("whole-response-caddy", "incremental", "failed"),
+        ("lookahead-200", "incremental", "passed"),
+    ],
+)
+def test_recordings_of_real_programs(name: str, expected: str, status: str) -> None:
+    traces = [read_trace(path) for path in find_traces([REPORTS / name])]
+    found = outcomes(traces, (expected, "" if expected in ("resumes", "incremental") else "1s"))
+    assert {str(one.status) for one in found} - {"skipped"} == {status}
