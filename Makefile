@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 export PYTHON
 
-.PHONY: help demo test test-rest test-all fuzz lint types format check bench matrix snapshots wheel clean
+.PHONY: help demo test test-rest test-all fuzz lint types format check bench soak matrix snapshots wheel clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile | expand -t 18
@@ -41,6 +41,11 @@ format: .venv/stamp ## put the source into ruff's format
 ifneq ($(wildcard benchmarks/tap.py),)
 bench: .venv/stamp ## what the tap costs, measured
 	@$(BIN)/python benchmarks/tap.py $(ARGS)
+endif
+
+ifneq ($(wildcard benchmarks/soak.py),)
+soak: .venv/stamp ## a minute (or ARGS="--seconds N") of all that clients and servers do to a tap
+	@$(BIN)/python benchmarks/soak.py $(ARGS)
 endif
 
 ifneq ($(wildcard benchmarks/matrix.py),)

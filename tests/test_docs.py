@@ -29,8 +29,10 @@ from ruamel.yaml import YAML
 
 from sse_tap import __version__
 from sse_tap.blocks.timing import Seen
+from sse_tap.checking.expectations import EXPECTATIONS
 from sse_tap.cli import main
 from sse_tap.replay.faults import FAULTS
+from sse_tap.stats import FIGURES
 from sse_tap.tap.addon import SSETap
 from sse_tap.tap.replay_addon import SSEReplay
 from sse_tap.trace import find_traces, read_trace
@@ -88,8 +90,11 @@ FOREIGN = {
     "--min-age": "rclone",
     "--connect-to": "curl",
     "--mode": "mitmproxy",
+    "--retry": "curl",
+    "--retry-connrefused": "curl",
     "--trace": "curl",
     "--trace-time": "curl",
+    "--wait": "docker compose",
 }
 # The modules whose names are for everybody: `docs/api.md` lists them.
 PUBLIC = ("sse_tap.sse", "sse_tap.trace", "sse_tap.replay", "sse_tap.pytest_plugin")
@@ -300,8 +305,12 @@ def test_settings_in_the_documents_are_options_of_ours_or_of_mitmproxys() -> Non
 # --- blocks -------------------------------------------------------------------------------------------------
 
 
+def yaml_fences() -> list[Fence]:
+    return [fence for fence in all_fences() if fence.language == "yaml"]
+
+
 def test_the_compose_file_is_one_and_its_command_line_is_taken() -> None:
-    [text] = [fence.text for fence in all_fences() if fence.language == "yaml"]
+    [text] = [fence.text for fence in yaml_fences() if "\nservices:" in f"\n{fence.text}"]
     services = YAML(typ="safe").load(text)["services"]
     shell = shlex.split(services["tap"]["command"])
     assert shell[:2] == ["sh", "-c"]
@@ -313,6 +322,18 @@ def test_the_compose_file_is_one_and_its_command_line_is_taken() -> None:
     assert recording[0][recording[0].index("-o") + 1] in mounted
     published = {port.partition(":")[2] for port in services["tap"]["ports"]}
     assert published <= {word.split(":")[1] for word in recording[0] if word.startswith("edge=")}
+
+
+def test_the_ci_jobs_commands_are_taken() -> None:
+    [job] = [YAML(typ="safe").load(fence.text) for fence in yaml_fences() if "\njobs:" in f"\n{fence.text}"]
+    steps = [step for one in job["jobs"].values() for step in one["steps"]]
+    lines = [line for step in steps for line in step.get("run", "").replace("\\\n", " ").splitlines()]
+    ours = [
+        words(line.strip().removesuffix("&"))[1:] for line in lines if line.strip().startswith("sse-tap ")
+    ]
+    assert [arguments[0] for arguments in ours] == ["record", "check"]
+    for arguments in ours:
+        parse(arguments)
 
 
 @pytest.mark.slow
@@ -360,6 +381,14 @@ def test_the_verdict_quoted_is_what_hops_prints() -> None:
     for line in quoted.splitlines():
         assert line in left, f"not printed, or not in this order: {line!r}"
         left = left[left.index(line) + 1 :]
+
+
+def test_the_expectations_quoted_are_what_check_prints() -> None:
+    [quoted] = [fence.text for fence in fences(page("check")) if "expectations tested" in fence.text]
+    [given] = [span for span in spans(page("check")) if span.startswith("--stream '/chat/*'")]
+    printed = CliRunner().invoke(main, ["check", *HELD, *shlex.split(given), "--width", "120"])
+    assert printed.exit_code == 1
+    assert [line.rstrip() for line in printed.stdout.splitlines()] == quoted.splitlines()
 
 
 def test_the_picture_is_what_timeline_draws(tmp_path: Path) -> None:
@@ -509,6 +538,15 @@ def test_the_limits_of_the_table_are_those_of_the_thresholds() -> None:
     assert rows["half of the blocks or more were held"] == f"{WELL * limit} ms, the longest hold"
     assert (TIMES, SHARE, MOST, BUSY, STALL * limit) == (3, 0.1, 0.5, 0.03, 1000)
     assert (OVER_LAG, FAR_OVER_LAG, STEADY, EVEN, TEXT_WIDER) == (2, 5, 0.9, 2 * MS, 3)
+
+
+def test_the_expectations_of_the_table_are_all_there_are() -> None:
+    listed = first_cells(section(page("check"), "Expectations"))
+    assert [name.removeprefix("--").partition(" ")[0] for name in listed] == [*EXPECTATIONS]
+
+
+def test_the_figures_of_the_table_are_all_there_are() -> None:
+    assert first_cells(section(page("check"), "The figures of many streams")) == [*FIGURES]
 
 
 def test_the_faults_of_the_table_are_all_there_are() -> None:

@@ -197,6 +197,43 @@ def _arguments(value: Mapping[str, Any]) -> str:
     return found or partial or _typed(value, _ARGUMENTS_TYPE)
 
 
+# --- how many tokens it was ------------------------------------------------------------------------------
+
+_MAYBE_TOKENS = re.compile(
+    r'"(?:completion_tokens|output_tokens|eval_count|candidatesTokenCount)"\s*:\s*[0-9]'
+)
+_TOTALS = ("completion_tokens", "output_tokens", "candidatesTokenCount", "eval_count")
+_DETAILS = ("completion_tokens_details", "output_tokens_details")
+
+
+def tokens_of(data: str) -> int | None:
+    """How many tokens of text the answer has by its own `usage`; None where `data` has none. Never raises.
+
+    OpenAI's `usage` (also inside the `response` of its closing event), Anthropic's, Gemini's `usageMetadata`,
+    Ollama's `eval_count`. Reasoning tokens that are told apart are taken off (Gemini counts them apart).
+    """
+    if len(data) > MAX_DATA or not _MAYBE_TOKENS.search(data):
+        return None
+    try:
+        value = _dict(json.loads(data))
+    except (ValueError, RecursionError):
+        return None
+    inside = (value, *(_dict(value.get(key)) for key in ("response", "message")))
+    usages = [_dict(one.get(key)) for one in inside for key in ("usage", "usageMetadata")]
+    return next((told for told in map(_tokens, (*usages, value)) if told is not None), None)
+
+
+def _tokens(usage: Mapping[str, Any]) -> int | None:
+    total = next((told for told in (_whole(usage.get(key)) for key in _TOTALS) if told is not None), None)
+    details = (_whole(_dict(usage.get(key)).get("reasoning_tokens")) for key in _DETAILS)
+    reasoned = next((told for told in details if told is not None), 0)
+    return None if total is None else max(total - reasoned, 0)
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NoReturn
@@ -34,6 +35,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "timeline": ("sse_tap.cli.timeline:command", "Draw streams: one lane per tap, time left to right."),
     "hops": ("sse_tap.cli.hops:command", "Name the hop that holds a stream back, with proof."),
     "show": ("sse_tap.cli.show:command", "Show one trace, block by block."),
+    "stats": ("sse_tap.cli.stats:command", "The figures of the field as distributions, per tap and path."),
     "check": ("sse_tap.cli.check:command", "Test expectations, for CI."),
     "replay": ("sse_tap.cli.replay:command", "Serve traces with their recorded boundaries and times."),
     "send": ("sse_tap.cli.send:command", "Send a recorded request again and compare."),
@@ -53,6 +55,16 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         target = VERBS.get(cmd_name, ("", ""))[0]
         return load(cmd_name, target) if exists(target) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; a verb that is none is told with the verb that was meant, where one is near."""
+        name = args[0]
+        near = get_close_matches(name, self.list_commands(ctx), 1)
+        if near and near[0] != name and not name.startswith("-"):
+            ctx.fail(f"No such command {name!r}, did you mean {near[0]}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The overview, from the table alone: nothing is imported for it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sse_tap.blocks.timing import Seen
+from sse_tap.cli.names import trace_named, traces_named
 from sse_tap.pairing.correlate import Stream, streams_of
 from sse_tap.picture.lanes import Group, Picture, picture
 from sse_tap.trace.file import TraceError, find_traces, read_trace
@@ -17,13 +18,14 @@ from sse_tap.verdict.report import hop_of
 
 
 def load(paths: Sequence[str]) -> list[Trace]:
-    """The traces that paths stand for.
+    """The traces that paths stand for, or the streams that short names do (`sse_tap.cli.names`).
 
     A file that was named must be readable (TraceError); one that merely lies in a folder is stepped
     over with a warning, unless no other is left.
     """
     traces: list[Trace] = []
     refused: list[str] = []
+    paths = [path for given in paths for path in traces_named(given)]
     for path in find_traces(paths):
         try:
             traces.append(read_trace(path))
@@ -39,7 +41,11 @@ def load(paths: Sequence[str]) -> list[Trace]:
 
 
 def load_one(path: str) -> Trace:
-    """The trace in one file ("-": standard input); TraceError for a folder or anything unreadable."""
+    """The trace in one file ("-": standard input), or by a short name (`sse_tap.cli.names`).
+
+    TraceError for a folder or anything unreadable.
+    """
+    path = trace_named(path)
     if path != "-" and Path(path).is_dir():
         raise TraceError(
             f"{visible(path) or '.'} is a folder: name one of the traces in it (sse-tap ls lists them)"

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sse_tap.blocks.timing import Seen, Summary, finish_of, start_of, summary
+from sse_tap.cli.names import short_ids
 from sse_tap.cli.options import examples, json_option, width_option
 from sse_tap.cli.output import console, plain_terminal, print_json, rounded
 from sse_tap.pairing.correlate import Stream, streams_of
@@ -75,6 +76,7 @@ class Refused:
 def command(folder: str, width: int | None, as_json: bool) -> None:
     """List the recorded streams of a folder (default: recordings), newest first.
 
+    The id is taken by every verb that takes traces (sse-tap show 3f2a, sse-tap hops 3f2a), and so is latest.
     A stream that several taps saw is one line, its taps in the order upstream→downstream. Flags are the
     verdicts on its hops that are not clean (see sse-tap hops), and what to know before trusting a
     record: truncated (the file stops without an end), lost (the
@@ -136,14 +138,16 @@ def table(entries: Sequence[Entry], width: int, *, plain: bool = False) -> Table
     dated = wide or len({clock_time(entry.started_at)[:10] for entry in entries}) > 1
     for name, right in HEADINGS if wide else NARROW:
         out.add_column(name, justify="right" if right else "left", no_wrap=name not in ("end", "flags"))
+    short = short_ids([trace.header.id for entry in entries for trace in entry.traces])
     for entry in entries:
-        cells = [*cells_of(entry, width, dated=dated, wide=wide)]
+        cells = [(id_of(entry, short), "cyan"), *cells_of(entry, width, dated=dated, wide=wide)]
         out.add_row(*(Text(ascii_only(text) if plain else text, style=style) for text, style in cells))
     return out
 
 
 # Column headings, and whether the column is set to the right.
 HEADINGS = (
+    ("id", False),
     ("when (UTC)", False),
     ("taps", False),
     ("stream", False),
@@ -156,6 +160,11 @@ HEADINGS = (
 )
 _SHORT = {"status": "http", "blocks": "blks", "comments": "cmts"}
 NARROW = tuple((_SHORT.get(name, name), right) for name, right in HEADINGS[:-1])
+
+
+def id_of(entry: Entry, length: int) -> str:
+    """So much of the id of what the client got as the verbs need to find it."""
+    return visible(entry.traces[-1].header.id[:length])
 
 
 def cells_of(entry: Entry, width: int, *, dated: bool, wide: bool) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from sse_tap.cli.names import HOME
+
 type Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -42,10 +44,19 @@ def width_option() -> Decorator:
 
 
 def traces_argument() -> Decorator:
-    """`TRACE...|DIR`, as parameter `paths`: files, folders, `-` for standard input."""
-    return click.argument("paths", nargs=-1, required=True, metavar="TRACE...|DIR", type=click.Path())
+    """`TRACE...|DIR`, as parameter `paths`: files, folders, `-` for standard input, short names; without any
+    it is `recordings`."""
+    return click.argument(
+        "paths",
+        nargs=-1,
+        metavar="[TRACE...|DIR]",
+        type=click.Path(),
+        callback=lambda _ctx, _param, given: given or (HOME,),
+    )
 
 
-def trace_argument() -> Decorator:
-    """`TRACE`, as parameter `path`: a file, or `-` for standard input."""
-    return click.argument("path", metavar="TRACE", type=click.Path())
+def trace_argument(default: str | None = None) -> Decorator:
+    """`TRACE`, as parameter `path`: a file, `-` for standard input, a short name."""
+    return click.argument(
+        "path", metavar="[TRACE]" if default else "TRACE", default=default, type=click.Path()
+    )

@@ -17,6 +17,7 @@ from rich.text import Text
 from sse_tap.blocks.content import text_of
 from sse_tap.blocks.timing import Blocks, Kind, blocks_of, finish_of, start_of
 from sse_tap.cli.inputs import load_one
+from sse_tap.cli.names import LATEST
 from sse_tap.cli.options import examples, trace_argument, width_option
 from sse_tap.cli.output import console, plain_terminal
 from sse_tap.cli.replay import pace_options
@@ -42,7 +43,7 @@ type Keys = Callable[[float], str]
 
 
 @click.command(epilog=examples("sse-tap play chat.sse.jsonl", "sse-tap play chat.sse.jsonl --text --speed 2"))
-@trace_argument()
+@trace_argument(LATEST)
 @pace_options
 @click.option("--text", "only_text", is_flag=True, help="Show the model's text alone, as a chat would.")
 @width_option()

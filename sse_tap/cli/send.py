@@ -15,13 +15,13 @@ from sse_tap import __version__
 from sse_tap.blocks.timing import decode_body
 from sse_tap.cli.inputs import load_one
 from sse_tap.cli.options import examples, json_option, trace_argument
+from sse_tap.cli.outgoing import context_of, header_pairs, time_ns
 from sse_tap.cli.output import console, print_json, rounded
 from sse_tap.exporting.curl import variable
 from sse_tap.recording.desk import Tap
 from sse_tap.recording.recorder import Recorder
 from sse_tap.replay.client import Outgoing, authority_of, exchange
 from sse_tap.replay.compare import KINDS, Comparison, compare
-from sse_tap.replay.faults import duration
 from sse_tap.replay.http1 import HOP_BY_HOP
 from sse_tap.trace.file import read_trace
 from sse_tap.trace.records import Headers, Request, Trace
@@ -42,20 +42,6 @@ TYPES = (
 _OWN = HOP_BY_HOP | {"host", "content-length", "expect"}
 
 
-def _headers(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> Headers:
-    pairs = [value.partition(":") for value in values]
-    if wrong := [name for name, colon, _ in pairs if not colon or not name.strip()]:
-        raise click.BadParameter(f"{visible(wrong[0])!r} is not 'Name: value'")
-    return tuple((name.strip(), value.strip()) for name, _, value in pairs)
-
-
-def _time(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
-    try:
-        return duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command(
     epilog=examples(
         "sse-tap send chat.sse.jsonl http://localhost:8001 -H 'X-Api-Key: …'",
@@ -69,7 +55,7 @@ def _time(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     "--header",
     "headers",
     multiple=True,
-    callback=_headers,
+    callback=header_pairs,
     metavar="NAME:VALUE",
     help="Set or add a header; the way to give a secret that the record does not hold. Repeatable.",
 )
@@ -87,7 +73,7 @@ def _time(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 @click.option(
     "--tolerance",
     default="250ms",
-    callback=_time,
+    callback=time_ns,
     metavar="TIME",
     help="How much earlier or later a block may come [default: 250ms].",
 )
@@ -95,7 +81,7 @@ def _time(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 @click.option("-k", "--insecure", is_flag=True, help="Take any certificate.")
 @click.option("--http1", is_flag=True, help="Do not ask for HTTP/2.")
 @click.option(
-    "--max-time", default="1h", callback=_time, metavar="TIME", help="Give up after this [default: 1h]."
+    "--max-time", default="1h", callback=time_ns, metavar="TIME", help="Give up after this [default: 1h]."
 )
 @json_option()
 def command(
@@ -173,13 +159,9 @@ def ask(outgoing: Outgoing, output: Path, kind: str, insecure: bool, http2: bool
     )
     scheme = split(outgoing.url).scheme
     tap = Tap(TAP, "", f"send:{scheme}://{authority_of(outgoing.url)}", "wire")
-    context = ssl.create_default_context()
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
     try:
         seen = recorder.connection(tap, scheme)
-        exchange(outgoing, seen, context=context, http2=http2, timeout=timeout)
+        exchange(outgoing, seen, context=context_of(insecure), http2=http2, timeout=timeout)
     except ssl.SSLCertVerificationError as error:
         hint = "-k takes any certificate, SSL_CERT_FILE=ca.pem one of a private CA"
         raise click.ClickException(visible(f"{outgoing.url}: {error.verify_message}; {hint}")) from None
@@ -187,7 +169,7 @@ def ask(outgoing: Outgoing, output: Path, kind: str, insecure: bool, http2: bool
         why = getattr(error, "strerror", None) or error
         raise click.ClickException(visible(f"{outgoing.url}: {why}")) from None
     except ValueError as error:
-        raise click.ClickException(visible(str(error))) from None
+        raise click.ClickException(visible(f"{outgoing.url}: {error}")) from None
     finally:
         recorder.close()
     if not tap.files:

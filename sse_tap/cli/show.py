@@ -28,6 +28,7 @@ from sse_tap.blocks.timing import (
     summary,
 )
 from sse_tap.cli.inputs import load_one
+from sse_tap.cli.names import LATEST
 from sse_tap.cli.options import examples, json_option, trace_argument, width_option
 from sse_tap.cli.output import console, plain_terminal, print_json, rounded
 from sse_tap.picture.timeline import END_WORDS
@@ -68,13 +69,18 @@ class Row:
 
 
 @click.command(
-    epilog=examples("sse-tap show recordings/TRACE.sse.jsonl", "sse-tap show TRACE --json | jq .type")
+    epilog=examples(
+        "sse-tap show", "sse-tap show 3f2a", "sse-tap show recordings/TRACE.sse.jsonl --json | jq .type"
+    )
 )
-@trace_argument()
+@trace_argument(LATEST)
 @width_option()
 @json_option("Print one JSON object a line for everything the trace holds.")
 def command(path: str, width: int | None, as_json: bool) -> None:
     """Show one trace, block by block: when, how long after the block before, in which read, what.
+
+    TRACE is a file, the beginning of an id that sse-tap ls shows, or latest (the default): what the client
+    got of the newest stream in recordings.
 
     Times are seconds since the request. Blocks that share a read arrived together and stand in one
     bracket. "part" is a chunk that completed no block. Characters that a terminal would obey are shown

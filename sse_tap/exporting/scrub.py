@@ -93,7 +93,7 @@ class _Scrubber:
         self._tell("secrets in the URL", request.url, url)
         headers = self.headers("request header", request.headers)
         body = self._request_body(request)
-        self._tell("secrets in the request's body" if body is not None else "the body", request.body, body)
+        self._tell(self._what(body), request.body, body)
         kept_hash = bool(request.body_key) or not (body != request.body or REDACTED.encode() in (body or b""))
         if request.body_sha256 and not kept_hash:
             self.removed.append("the plain hash of the request's body, on which words could be tried")
@@ -105,6 +105,11 @@ class _Scrubber:
             body_truncated=request.body_truncated or (body is None and request.body is not None),
             body_sha256=request.body_sha256 if kept_hash else "",
         )
+
+    def _what(self, body: bytes | None) -> str:
+        if body is None:
+            return "the request's body, which cannot be searched"
+        return "what the request's body says" if self._bodies else "secrets in the request's body"
 
     def _request_body(self, request: Request) -> bytes | None:
         if request.body is None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from sse_tap.blocks.decoding import Decoder
 from sse_tap.blocks.ndjson import NDJSON_TYPES, LineParser
 from sse_tap.blocks.sse import SSEParser
-from sse_tap.observe.facts import BodyChunks, Ended, Fact, RequestHead, ResponseHead
+from sse_tap.observe.facts import BodyChunks, Ended, Fact, RequestEnd, RequestHead, ResponseHead
 from sse_tap.recording.desk import Recorded
 from sse_tap.trace.records import header_value, media_type
 from sse_tap.util.text import duration, plural, visible
@@ -24,6 +24,8 @@ _PREFIX = 4096  # decoded bytes kept of each stream, to tell identical requests 
 _MAX_FLOWS = 10_000
 _MAX_WAITING = 100_000  # blocks that may be waited for, of one stream
 _EVERY = 50_000_000  # ns between two looks
+_AFTER = 5_000_000_000  # ns for which a stream that is over may still explain another tap's
+_MOST_ALIKE = 64  # streams with the same request at once among which a hop's are still looked for
 
 type _Key = tuple[str, str, str]
 
@@ -38,7 +40,8 @@ class _Flow:
     prefix: bytearray = field(default_factory=bytearray)
     waiting: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=_MAX_WAITING))
     queued: int = 0
-    over: bool = False
+    over: int = 0  # when it ended
+    indexed: _Key | None = None
     decoder: Decoder | None = None
     parser: SSEParser | LineParser | None = None
     alarm: tuple[str, int, int, int] | None = None  # hop, end of the oldest block held, its t, blocks
@@ -65,6 +68,9 @@ class HoldAlarm:
         self._limit = int(limit_ms * 1e6)
         self._say = say
         self._flows: dict[int, _Flow] = {}
+        self._alike: dict[_Key, dict[int, _Flow]] = {}  # those of one request, by number
+        self._waiting: dict[int, _Flow] = {}  # those with blocks that have not been seen to arrive
+        self._over: deque[_Flow] = deque()  # those that have ended, in that order
         self._looked = 0
 
     # Listener
@@ -73,7 +79,7 @@ class HoldAlarm:
         """Follow an exchange."""
         if isinstance(fact, RequestHead):
             if len(self._flows) < _MAX_FLOWS:
-                self._flows[exchange.number] = _Flow(exchange, fact.t)
+                self._index(self._flows.setdefault(exchange.number, _Flow(exchange, fact.t)))
             return
         flow = self._flows.get(exchange.number)
         if flow is None:
@@ -82,27 +88,58 @@ class HoldAlarm:
             self._grow(flow, fact)
         elif isinstance(fact, ResponseHead):
             self._begin(flow, fact)
-        elif isinstance(fact, Ended):
-            flow.over = True
+        elif isinstance(fact, RequestEnd):
+            self._index(flow)  # its body is known by now
+        elif isinstance(fact, Ended) and not flow.over:
+            flow.over = fact.t
+            self._over.append(flow)
 
     def tick(self, t: int) -> None:
-        """Look for held blocks, now that all that passed before `t` (monotonic ns) is known."""
+        """Look for held blocks, now that all that passed before `t` (monotonic ns) is known.
+
+        Only streams with a block that is overdue are compared with others.
+        """
         if t - self._looked < _EVERY:
             return
         self._looked = t
-        by_key: dict[_Key, list[_Flow]] = {}
-        for flow in self._flows.values():
-            by_key.setdefault(flow.key, []).append(flow)
-        for flows in by_key.values():
-            for flow in flows:
-                self._look(flow, flows, t)
-        self._forget(by_key.values())
+        for flow in list(self._waiting.values()):
+            if flow.alarm or t - flow.waiting[0][1] > self._limit:
+                self._look(flow, t)
+            if not flow.alarm and not flow.waiting:
+                del self._waiting[flow.exchange.number]
+                if self._is_past(flow, t):
+                    self._forget(flow)
+        while self._over and self._is_past(self._over[0], t):
+            if not (flow := self._over.popleft()).alarm:  # else its release is still to be told
+                self._forget(flow)
+
+    def _is_past(self, flow: _Flow, t: int) -> bool:
+        return bool(flow.over) and t - flow.over > max(_AFTER, 2 * self._limit)
+
+    def _index(self, flow: _Flow) -> None:
+        """Put it to those with the same request."""
+        if flow.indexed == flow.key:
+            return
+        self._unindex(flow)
+        flow.indexed = flow.key
+        self._alike.setdefault(flow.indexed, {})[flow.exchange.number] = flow
+
+    def _unindex(self, flow: _Flow) -> None:
+        if flow.indexed is not None and (alike := self._alike.get(flow.indexed)) is not None:
+            alike.pop(flow.exchange.number, None)
+            if not alike:
+                del self._alike[flow.indexed]
+
+    def _forget(self, flow: _Flow) -> None:
+        self._unindex(flow)
+        self._flows.pop(flow.exchange.number, None)
+        self._waiting.pop(flow.exchange.number, None)
 
     # following
 
     def _begin(self, flow: _Flow, fact: ResponseHead) -> None:
         if flow.exchange.path is None:
-            del self._flows[flow.exchange.number]  # no stream
+            self._forget(flow)  # no stream
             return
         kind = media_type(header_value(fact.headers, "content-type"))
         flow.decoder = Decoder(header_value(fact.headers, "content-encoding") or "")
@@ -116,13 +153,18 @@ class HoldAlarm:
         flow.queued = fact.queued
         flow.prefix += data[: _PREFIX - len(flow.prefix)]
         flow.waiting.extend((block.end, fact.t) for block in flow.parser.feed(data))
+        if flow.waiting:
+            self._waiting[flow.exchange.number] = flow
 
     # judging
 
-    def _look(self, flow: _Flow, same_key: list[_Flow], t: int) -> None:
+    def _look(self, flow: _Flow, t: int) -> None:
         """One stream at its upstream tap, against what came out downstream."""
-        downstream = _downstream(flow, same_key)
-        if not downstream:
+        alike = self._alike.get(flow.key, {})
+        downstream = _downstream(flow, alike.values()) if len(alike) <= _MOST_ALIKE else []
+        if not downstream:  # it was asked for here first, or nobody can tell which it is
+            flow.waiting.clear()
+            flow.alarm = None
             return
         arrived = max(other.seen for other in downstream)
         while flow.waiting and flow.waiting[0][0] <= arrived:
@@ -149,15 +191,8 @@ class HoldAlarm:
             flow.alarm = None
             self._say(f"{hop} never let go of {plural(len(flow.waiting), 'block')} — {_name(flow)}")
 
-    def _forget(self, groups: Iterable[list[_Flow]]) -> None:
-        """Streams that are over at every tap, and whose release was told, are done with."""
-        for flows in groups:
-            if all(flow.over for flow in flows):
-                for flow in flows:
-                    self._flows.pop(flow.exchange.number, None)
 
-
-def _downstream(flow: _Flow, same_key: list[_Flow]) -> list[_Flow]:
+def _downstream(flow: _Flow, same_key: Iterable[_Flow]) -> list[_Flow]:
     """The exchanges at the next tap downstream that could carry this stream.
 
     A request is seen downstream first; of several taps the next one saw it last.

@@ -59,6 +59,7 @@ class VerdictLines:
         self._looked = 0
         self._batches: queue.Queue[list[str] | None] = queue.Queue(_MAX_WAITING)
         self._judge: subprocess.Popen[str] | None = None
+        self._ending = False  # we have killed the judge
         self._thread = threading.Thread(target=self._run, name="sse-tap verdicts", daemon=True)
         self._thread.start()
 
@@ -118,6 +119,7 @@ class VerdictLines:
             self._batches.put(None, timeout=timeout)
         self._thread.join(max(0.0, deadline - time.monotonic()))
         if self._judge and self._judge.poll() is None:
+            self._ending = True
             self._judge.kill()
             self._judge.wait()
 
@@ -130,7 +132,10 @@ class VerdictLines:
                     self._tell(line)
             except (OSError, ValueError) as error:
                 self._judge = None
-                self._say(f"no verdict line: the judge failed: {error}")
+                why = "the tap ended first" if self._ending else f"the judge failed: {error}"
+                self._say(f"{plural(len(paths), 'trace')} without a verdict line: {why}")
+            if self._ending:
+                return
         if self._judge and self._judge.stdin:
             self._judge.stdin.close()
             self._judge.wait()

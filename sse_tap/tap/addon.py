@@ -18,6 +18,7 @@ from typing import Any, cast
 from mitmproxy import command, connection, ctx, http, options, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.hooks import UpdateHook
+from mitmproxy.log import ALERT
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import layer, mode_specs, server_hooks
 from mitmproxy.proxy.layers import modes
@@ -34,6 +35,7 @@ from sse_tap.recording.remote import RemoteRecorder
 from sse_tap.recording.settings import Settings
 from sse_tap.recording.verdict_lines import Line
 from sse_tap.tap.filters import matcher
+from sse_tap.tap.flowneeds import needs_bodies, needs_flows, stores_flows
 from sse_tap.tap.hostheader import HostRewriter, authority, names_a_host, same_host
 from sse_tap.tap.httpfacts import FlowRecord
 from sse_tap.tap.layer import WireClientTLS, WireLayer, WireReverse, WireServerTLS
@@ -92,6 +94,7 @@ class SSETap:
         self._names: dict[int, str] = {}
         self._records: dict[str, FlowRecord] = {}
         self._over: deque[FlowRecord] = deque(maxlen=200)  # flows that wait for their verdict
+        self._told: set[str] = set()  # choices that were said
 
     # set-up
 
@@ -176,14 +179,14 @@ class SSETap:
         if not recorder.close():
             logger.warning(f"sse-tap: {_unfinished(recorder)}")
         for line in self._summaries():
-            logger.log(_ALERT, line)
+            logger.log(ALERT, line)
         if ctx.master.should_exit.is_set():
             say_no_more()
 
     # verdict lines, and the flows they are about
 
     def _show_verdict(self, line: Line) -> None:
-        logger.log(logging.WARNING if line.flagged else _ALERT, f"sse-tap: {line.text}")
+        logger.log(logging.WARNING if line.flagged else ALERT, f"sse-tap: {line.text}")
         for seen in [seen for seen in self._over if seen.path in line.paths]:
             self._over.remove(seen)
             seen.flow.marked = ":red_circle:" if line.flagged else ":white_check_mark:"
@@ -274,10 +277,23 @@ class SSETap:
 
     def _can_wire(self, mode: mode_specs.ProxyMode) -> bool:
         fidelity = ctx.options.sse_tap_fidelity
-        if fidelity == "auto":
-            fidelity = "http" if _shows_flows() else "wire"
-        reverse = isinstance(mode, mode_specs.ReverseMode) and mode.scheme in WIRE_SCHEMES
-        return fidelity == "wire" and reverse
+        if not isinstance(mode, mode_specs.ReverseMode) or mode.scheme not in WIRE_SCHEMES:
+            return False
+        return fidelity == "wire" or (fidelity == "auto" and not _shows_flows() and not self._flows_needed())
+
+    def _flows_needed(self) -> bool:
+        """Whether the user asked for something that only mitmproxy's HTTP layer can do; says so, once."""
+        what = needs_flows(ctx.master)
+        if what:
+            self._tell(
+                f"fidelity http, as {what} needs flows (for untouched bytes: --set sse_tap_fidelity=wire)"
+            )
+        return bool(what)
+
+    def _tell(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            logger.log(ALERT, f"sse-tap: {text}")
 
     def tls_clienthello(self, data: tls.ClientHelloData) -> None:
         context = data.context
@@ -360,7 +376,7 @@ class SSETap:
         outage = (self._name(client), _address(server), how)
         if outage in self._outages:
             self._outages.discard(outage)
-            logger.log(_ALERT, f"sse-tap: {outage[0]}: upstream {outage[1]} can be {how} again")
+            logger.log(ALERT, f"sse-tap: {outage[0]}: upstream {outage[1]} can be {how} again")
 
     # fidelity `http`
 
@@ -386,8 +402,10 @@ class SSETap:
             return
         kind = media_type(flow.response.headers.get("content-type"))
         unsaid = kind in ("", "text/plain") and "content-length" not in flow.response.headers
-        if kind in self._recorder.types or unsaid or seen.asks_for_stream():
+        recorded = kind in self._recorder.types or unsaid or seen.asks_for_stream()
+        if recorded or not self._bodies_needed():
             flow.response.stream = seen.response_piece
+            seen.keeps_all = not recorded and stores_flows()
         seen.response_head(t, flow.response)
 
     def response(self, flow: http.HTTPFlow) -> None:
@@ -402,6 +420,13 @@ class SSETap:
             seen.failed(t, flow.error.msg if flow.error else "")
             seen.completed(t)
             self._over.append(seen)
+
+    def _bodies_needed(self) -> bool:
+        """Whether responses that are not recorded are held back until they are whole; says so, once."""
+        what = needs_bodies(ctx.master)
+        if what:
+            self._tell(f"answers that are not recorded are held back until they are whole: {what} needs that")
+        return bool(what)
 
     @command.command("sse_tap.summary")
     def summary_command(self) -> str:
@@ -461,9 +486,6 @@ class UpstreamFirst:
     def tls_clienthello(self, data: tls.ClientHelloData) -> None:
         if any(isinstance(item, ServerTLSLayer) for item in data.context.layers):
             data.establish_server_tls_first = True
-
-
-_ALERT = 25  # mitmproxy's level for what is shown in every verbosity (mitmproxy.log.ALERT)
 
 
 def summary(*taps: Tap) -> str:

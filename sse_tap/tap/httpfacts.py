@@ -62,6 +62,7 @@ class FlowRecord:
         self._bytes = self._frames = 0  # of response body, and how many DATA frames would carry them
         self._read = self._waiting = 0  # the latest read, and what waited for the client by then
         self._kept: dict[str, bytearray | None] = {"request": bytearray(), "response": bytearray()}
+        self.keeps_all = False  # of the response's body, for who stores flows
         self._asked = self._ended = False
         self._last = time.monotonic_ns()  # when something passed
         record.put(request_head(time.monotonic_ns(), flow.request))
@@ -162,7 +163,7 @@ class FlowRecord:
         kept = self._kept[which]
         if kept is not None:
             kept += data
-            if len(kept) > KEPT:
+            if len(kept) > KEPT and not (self.keeps_all and which == "response"):
                 self._kept[which] = None
 
     @staticmethod

@@ -12,6 +12,7 @@ from itertools import groupby
 
 from sse_tap.trace.asks import EVENT_STREAM
 from sse_tap.trace.records import Headers, header_value, media_type
+from sse_tap.trace.spans import REDACTED
 
 _TABLE = bytes(
     ord("X") if 65 <= octet <= 90 else ord("x") if 97 <= octet <= 122 or octet > 127 else octet
@@ -144,5 +145,6 @@ def _blanked(value: object, depth: int, name: str = "") -> object:
     if isinstance(value, list):
         return [_blanked(inner, depth + 1, name) for inner in value]
     if isinstance(value, str) and (name not in _SAID or not re.fullmatch(r"[\w.:/-]{1,100}", value)):
-        return blank(value.encode("utf-8", "replace")).decode()
+        parts = value.split(REDACTED)  # which stays: it says that there was a secret
+        return REDACTED.join(blank(part.encode("utf-8", "replace")).decode() for part in parts)
     return value

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 from sse_tap.trace.line import (
     TraceError,
@@ -446,7 +446,9 @@ def _traces_in(folder: Path) -> list[Path]:
     files = named_as_traces(folder)
     dated = sorted((started, file.name, file) for file in files if (started := _started(file)) is not None)
     if not dated:
-        raise TraceError(f"{_shown(folder)} holds no trace (*{SUFFIX}): record one with sse-tap record")
+        below = next((path for path in sorted(folder.glob("*/")) if named_as_traces(path)), None)
+        hint = f", or look into {_shown(below)}" if below else ""
+        raise TraceError(f"{_shown(folder)} holds no trace (*{SUFFIX}): record one with sse-tap record{hint}")
     return [file for _, _, file in dated]
 
 
@@ -458,11 +460,23 @@ def _is_in(file: Path, home: Path) -> bool:
         return False
 
 
+def headers_in(folder: Path) -> list[tuple[Header, Path]]:
+    """The headers of the traces directly in a folder with their files, oldest first; nothing else is read."""
+    found = [(header, file) for file in named_as_traces(folder) if (header := _header(file))]
+    return sorted(found, key=lambda one: (one[0].started_ns, one[1].name))
+
+
 def _started(file: Path) -> int | None:
     """When a trace was started, ns since 1970; None where the file's first line is no header of ours.
 
     A header that cannot be read, of a newer version for instance, is for `read_trace` to refuse: 0.
     """
+    header = _header(file)
+    return header.started_ns if header else header if header is None else 0
+
+
+def _header(file: Path) -> Header | Literal[False] | None:
+    """A file's header; False where it cannot be read, None where the first line is none of ours."""
     try:
         with file.open("rb") as stream:
             line = stream.readline(_READ_SIZE).decode("utf-8", "surrogateescape").removeprefix("\ufeff")
@@ -473,8 +487,8 @@ def _started(file: Path) -> int | None:
     try:
         header = decode_text(line)
     except TraceError:
-        return 0
-    return header.started_ns if isinstance(header, Header) else None
+        return False
+    return header if isinstance(header, Header) else None
 
 
 def file_name(header: Header) -> str:

@@ -59,9 +59,9 @@ class Clues:
     asked upstream in HTTP/1.0; `wait_ms`: how long every block, or the first of those that came together, was
     held, where that is always as long. `rewrites`: whether it writes a stream of its own. `silence_s`,
     `age_s`: of a cut, how long nothing had come and how old the stream was. `size`: bytes of a buffer or of a
-    line that did not come; `first_bytes`: of the first chunk. `adds_headers`: whether it adds any of its own
-    to the response. `sent`, `came`, `asked`: the response's headers on both sides and the upstream request's,
-    by their names in lower case.
+    line that did not come; `first_bytes`: of the first chunk. `gathers`: see `Shape`. `adds_headers`: whether
+    it adds any of its own to the response. `sent`, `came`, `asked`: the response's headers on both sides and
+    the upstream request's, by their names in lower case.
     """
 
     product: str = ""
@@ -76,6 +76,7 @@ class Clues:
     size: int | None = None
     adds_headers: bool = False
     first_bytes: int | None = None
+    gathers: str = ""
     sent: Mapping[str, str] = field(default_factory=dict)
     came: Mapping[str, str] = field(default_factory=dict)
     asked: Mapping[str, str] = field(default_factory=dict)
@@ -279,7 +280,7 @@ def _fits(rule: Mapping[str, Any], verdict: str, signature: str | None, clues: C
     )
 
 
-_EQUAL = ("product", "behind", "length", "http10", "rewrites", "adds_headers")
+_EQUAL = ("product", "behind", "length", "http10", "rewrites", "adds_headers", "gathers")
 _RANGES = ("wait_ms", "silence_s", "age_s", "size", "first_bytes")
 _HEADERS = ("sent", "came", "asked")
 _LACKING = (("sent", "not_sent"), ("came", "not_came"))

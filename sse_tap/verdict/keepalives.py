@@ -149,17 +149,25 @@ _PING = re.compile(rb"(?:\A|\n|\r)event:\x20?(?:ping|heart-?beat|keep-?alive)\x2
 _PING_WORDS = (b"ing", b"ING", b"eart", b"EART", b"live", b"LIVE")
 
 
+def _has_pings(blocks: Blocks) -> bool:
+    body = blocks.body.data
+    return any(word in body for word in _PING_WORDS) and _PING.search(body) is not None
+
+
+def data_of(blocks: Blocks) -> list[int]:
+    """The blocks that bring data: the events, but for pings, which are a heartbeat as comments are."""
+    said = [i for i, kind in enumerate(blocks.shapes) if kind in DATA_KINDS]
+    return [i for i in said if not _PING.search(blocks.raw(i)[:64])] if _has_pings(blocks) else said
+
+
 def data_silence(scene: Scene) -> Iterator[Finding]:
     """Comments, or pings, that went on while no data came: a model that is wedged behind its keepalives."""
     blocks, head, end = scene.blocks, scene.trace.response, scene.trace.end
     if head is None or len(blocks) < 3:
         return
-    pings = any(word in blocks.body.data for word in _PING_WORDS) and _PING.search(blocks.body.data)
-    if blocks.shapes.count(Kind.COMMENT) < 2 and not pings:
+    if blocks.shapes.count(Kind.COMMENT) < 2 and not _has_pings(blocks):
         return
-    said = [i for i, kind in enumerate(blocks.shapes) if kind in DATA_KINDS]
-    if pings:
-        said = [i for i in said if not _PING.search(blocks.raw(i)[:64])]
+    said = data_of(blocks)
     marks = [(head.t, -1), *((blocks.times[i], i) for i in said)]
     marks += [(end.t, len(blocks))] if end else []
     beats = [

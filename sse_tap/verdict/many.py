@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice, pairwise
 
 from sse_tap.blocks.timing import Blocks, Seen, finish_of, start_of
@@ -99,13 +100,46 @@ def _resumes(trace: Trace) -> str:
     return (header_value(trace.request.headers, "last-event-id") or "") if trace.request else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """A request to go on after the event with the id `last`, and what came of it.
+
+    `began`: the first id that came; "" where no event had one. `known`: a stream before had that id; `lost`,
+    `twice`: events that never came, and that came again. Both are 0 where it is not known.
+    """
+
+    seen: Seen
+    last: str
+    began: str = ""
+    known: bool = False
+    lost: int = 0
+    twice: int = 0
+
+
+def resumptions(seen: Iterable[Seen]) -> Iterator[Resumption]:
+    """What came after each Last-Event-ID, against what had come up to it (WHATWG HTML, 9.2.5)."""
+    ordered = sorted(seen, key=lambda one: _begin(one.trace))
+    for index, one in enumerate(ordered):
+        if last := _resumes(one.trace):
+            yield _audit(one, _stream_with(ordered[:index], one.trace, last), last)
+
+
 def _resumed(seen: Sequence[Seen], begin: int) -> Iterator[Finding]:
-    """What came after a Last-Event-ID, against what had come up to it (WHATWG HTML, 9.2.5)."""
-    for index, one in enumerate(seen):
-        last = _resumes(one.trace)
-        before = _stream_with(seen[:index], one.trace, last) if last else None
-        if before:
-            yield from _audit(one, before, last, begin)
+    for found in resumptions(seen):
+        if kind := "resume-repeated" if found.twice else "resume-lost" if found.lost else "":
+            trace = found.seen.trace
+            yield Finding(kind, "warning", _at(trace, begin), resumption_text(found), trace.tap)
+
+
+def resumption_text(found: Resumption) -> str:
+    """What came of a request to go on, for people."""
+    asked = f"asked to go on after id {glimpse(found.last, 20)}"
+    if not found.known:
+        return f"{asked}, which no stream recorded before had"
+    asked += f", the server began at {glimpse(found.began, 20)}" if found.began else ", the server sent no id"
+    if found.twice:
+        return f"{asked}: {plural(found.twice, 'event')} came twice"
+    return f"{asked}: {plural(found.lost, 'event')} never came"
 
 
 def _stream_with(seen: Sequence[Seen], trace: Trace, last: str) -> list[str] | None:
@@ -132,21 +166,14 @@ def ids_of(blocks: Blocks) -> list[str]:
     return found
 
 
-def _audit(one: Seen, before: Sequence[str], last: str, begin: int) -> Iterator[Finding]:
+def _audit(one: Seen, before: Sequence[str] | None, last: str) -> Resumption:
     came = ids_of(one.blocks)
-    if not came:
-        return
+    if before is None or not came:
+        return Resumption(one, last, came[0] if came else "", before is not None)
     known = len(before) - 1 - before[::-1].index(last)
     old = set(before[: known + 1])
-    twice = [event for event in came if event in old]
-    asked = f"asked to go on after id {glimpse(last, 20)}"
-    if twice:
-        count = plural(len(twice), "event")
-        text = f"{asked}, the server began at {glimpse(came[0], 20)}: {count} came twice"
-        yield Finding("resume-repeated", "warning", _at(one.trace, begin), text, one.trace.tap)
-    elif lost := _lost(before, known, came):
-        text = f"{asked}, the server began at {glimpse(came[0], 20)}: {plural(lost, 'event')} never came"
-        yield Finding("resume-lost", "warning", _at(one.trace, begin), text, one.trace.tap)
+    twice = sum(event in old for event in came)
+    return Resumption(one, last, came[0], True, 0 if twice else _lost(before, known, came), twice)
 
 
 def _lost(before: Sequence[str], known: int, came: Sequence[str]) -> int:

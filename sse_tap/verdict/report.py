@@ -171,7 +171,9 @@ def judged(hop: Hop, stream: Stream, up: int) -> Judged:
 
 def with_shape(hop: Hop, shape: Shape, up: Trace, down: Trace) -> Judged:
     """A hop's verdict with that signature."""
-    clues = clues_of(up, down, shape.wait_ms, rewrites=hop.kind == "text", size=shape.size)
+    clues = replace(
+        clues_of(up, down, shape.wait_ms, rewrites=hop.kind == "text", size=shape.size), gathers=shape.gathers
+    )
     if hop.ending and hop.verdict == Verdict.BREAKS:
         clues = replace(clues, silence_s=hop.ending.silence / SECOND, age_s=hop.ending.age / SECOND)
     return Judged(hop, shape, clues, cause_of(hop.verdict, shape.signature, clues))

@@ -27,7 +27,9 @@ from sse_tap.verdict.thresholds import (
     AHEAD_LATE,
     AHEAD_ODD,
     ALIKE,
+    COUNTED_ALIKE,
     FEW_AHEAD,
+    FEW_COUNTED,
     KERNEL_TIMERS,
     MOST_AHEAD,
     NEAR,
@@ -44,6 +46,8 @@ class Shape:
     """A signature (None where nothing was held) with its proof; `period_ms` or `size` (bytes) if any.
 
     `wait_ms`: the period, where it counts from the first block that is held, and no clock's strokes do.
+    `gathers`: `count` where the same number of blocks always came at a time, `stall` where blocks came one by
+    one but for some long waits.
     """
 
     signature: str | None
@@ -51,6 +55,7 @@ class Shape:
     period_ms: float | None = None
     size: int | None = None
     wait_ms: float | None = None
+    gathers: str = ""
 
 
 class Burst(NamedTuple):
@@ -91,7 +96,9 @@ def _shape_of_holds(hop: Hop) -> Shape:
         or _fixed_size(hop, bursts)
         or _lookahead(m)
         or _constant(hop)
+        or _by_count(hop)
         or _periodic(hop)
+        or _stalls(hop)
         or Shape(
             "irregular", f"{_held_text(hop)}; the longest hold was {ms(max(*m.holds, m.in_flight_hold, 0))}"
         )
@@ -391,6 +398,66 @@ def _is_even(times: Sequence[int]) -> bool:
 def _fits(gap: int, period: int) -> bool:
     multiple = round(gap / period)
     return 1 <= multiple <= 4 and abs(gap - multiple * period) <= NEAR * period
+
+
+# --- by count, or in a stall ---------------------------------------------------------------------------
+
+
+class _Together(NamedTuple):
+    """Pairs from `first` to `last` that came within 2 ms; how long the first and the last were held (ns)."""
+
+    first: int
+    last: int
+    longest: int
+    shortest: int
+
+    @property
+    def blocks(self) -> int:
+        return self.last - self.first + 1
+
+
+def _together(m: Measured) -> list[_Together]:
+    came, holds = m.pairs.came, m.holds
+    found, first = list[_Together](), 0
+    for i in range(1, len(came) + 1):
+        if i == len(came) or came[i] - came[first] > TOGETHER:
+            found.append(_Together(first, i - 1, holds[first], holds[i - 1]))
+            first = i
+    return found
+
+
+def _by_count(hop: Hop) -> Shape | None:
+    """Always as many at a time, and as soon as the last of them had left.
+
+    Where blocks leave at even distances a timer gathers as many each time, too: nothing is said then.
+    """
+    m = hop.measured
+    if _is_even(m.pairs.left):
+        return None
+    groups = _together(m)[:-1]  # the last one is the rest
+    if len(groups) < FEW_COUNTED:
+        return None
+    (count, often), *_ = Counter(group.blocks for group in groups).most_common(1)
+    prompt = sum(group.shortest <= m.limit for group in groups)
+    if count < 2 or min(often, prompt) < COUNTED_ALIKE * len(groups):
+        return None
+    sentence = f"{_held_text(hop)}, {count} at a time, as soon as the last of them had left"
+    return Shape("irregular", sentence, gathers="count")
+
+
+def _stalls(hop: Hop) -> Shape | None:
+    """Blocks that came one by one, but for some long waits after which all that waited came at once."""
+    m = hop.measured
+    groups = _together(m)
+    alone = sum(group.blocks == 1 and group.longest <= m.limit for group in groups)
+    waits = sorted(group.longest for group in groups if group.longest > m.limit)
+    if len(waits) < 2 or alone < len(groups) / 2:
+        return None
+    sentence = (
+        f"{_held_text(hop)}, in {len(waits)} stalls of {ms(waits[0])} to {ms(waits[-1])}; "
+        f"between them {plural(alone, 'block')} passed one by one"
+    )
+    return Shape("irregular", sentence, gathers="stall")
 
 
 # --- the sentences -----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sse_tap.blocks.content import MAX_DATA, arguments_of, is_done, reasoning_of, text_of
+from sse_tap.blocks.content import MAX_DATA, arguments_of, is_done, reasoning_of, text_of, tokens_of
 
 TEXTS: dict[str, Any] = {
     "openai chat": {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}]},
@@ -204,3 +204,32 @@ def test_no_data_makes_them_raise() -> None:
         '"delta":',
     ):
         assert (reasoning_of(data), arguments_of(data)) == (None, None)
+
+
+# --- tokens -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "tokens"),
+    [
+        ('{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":12}}', 12),
+        ('{"usage":{"completion_tokens":12,"completion_tokens_details":{"reasoning_tokens":5}}}', 7),
+        ('{"usage":{"completion_tokens":3,"completion_tokens_details":{"reasoning_tokens":5}}}', 0),
+        ('{"usage":{"completion_tokens":12,"completion_tokens_details":null}}', 12),
+        ('{"type":"message_delta","delta":{},"usage":{"output_tokens":15}}', 15),
+        ('{"type":"message_start","message":{"usage":{"output_tokens":1}}}', 1),
+        ('{"type":"response.completed","response":{"usage":{"output_tokens":8}}}', 8),
+        ('{"usageMetadata":{"candidatesTokenCount":4,"thoughtsTokenCount":9}}', 4),
+        ('{"model":"m","done":true,"eval_count":6}', 6),
+        ('{"usage":{"completion_tokens":-1}}', None),
+        ('{"usage":{"completion_tokens":true}}', None),
+        ('{"usage":{"completion_tokens":1.5}}', None),
+        ('{"choices":[{"delta":{"content":"\\"completion_tokens\\":7"}}]}', None),
+        ('["completion_tokens", {"completion_tokens":7}]', None),
+        ('{"completion_tokens":7', None),
+        ('{"usage":null,"completion_tokens":null}', None),
+        ("[DONE]", None),
+    ],
+)
+def test_the_tokens_of_an_answer_are_those_of_its_usage(data: str, tokens: int | None) -> None:
+    assert tokens_of(data) == tokens

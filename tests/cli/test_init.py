@@ -109,7 +109,9 @@ def test_a_broken_verb_breaks_no_other(tmp_path: Path, monkeypatch: pytest.Monke
     ("args", "words"),
     [
         (["nonsense"], "No such command"),
-        (["timeline"], "Missing argument"),
+        (["hop"], "did you mean hops?"),
+        (["send"], "Missing argument"),
+        (["timeline"], "recordings"),
         (["timeline", "--width", "wide", "x"], "not a valid integer"),
         (["timeline", "no/such/folder"], "no/such/folder"),
         (["ls", "no/such/folder"], "no/such/folder"),

@@ -168,7 +168,7 @@ def test_a_run_in_a_terminal_draws_the_stream_and_ends_with_ctrl_c(tmp_path: Pat
         try:
             assert wait_for(lambda: "recording to" in terminal.text, 30), terminal.text
             received = list(blocks(f"http://127.0.0.1:{port}/test/stream?n=3&interval=0.3"))
-            assert wait_for(lambda: re.search(r"edge +├.*◆┤", terminal.text)), terminal.text
+            assert wait_for(lambda: re.search(r"edge +├.*◆─*┤", terminal.text)), terminal.text
         finally:
             terminal.child.send_signal(signal.SIGINT)
             status = terminal.ended()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -186,8 +187,21 @@ def test_what_is_no_stream_is_forgotten_and_finished_streams_too(stage: Stage) -
     stage.respond(edge, 6)
     stage.end(origin, 10)
     stage.end(edge, 11)
-    stage.tick(1000)
+    stage.tick(6000)
     assert stage.alarm._flows == {}
+
+
+def test_a_release_long_after_the_end_upstream_is_told(stage: Stage) -> None:
+    edge, origin = pair(stage)
+    stage.event(origin, 10, b"data: x\n\n")
+    stage.end(origin, 20)
+    for t in range(100, 9000, 100):
+        stage.tick(t)
+    stage.respond(edge, 9000)
+    stage.event(edge, 9000, b"data: x\n\n")
+    stage.tick(9100)
+    assert [text.split(" — ")[0] for text in stage.said][1:] == ["origin→edge let go after 9.09 s"]
+    assert list(stage.alarm._flows) == [edge.number]
 
 
 def test_paths_from_strangers_are_shown_and_not_obeyed(stage: Stage) -> None:
@@ -198,3 +212,47 @@ def test_paths_from_strangers_are_shown_and_not_obeyed(stage: Stage) -> None:
     stage.tick(1000)
     assert "\x1b" not in stage.said[0]
     assert "secret" not in stage.said[0]
+
+
+def test_streams_that_are_over_do_not_wait_for_one_like_them_that_is_open(stage: Stage) -> None:
+    pair(stage)
+    for number in range(3000):
+        edge, origin = pair(stage)
+        stage.respond(edge, 6)
+        for exchange in (origin, edge):
+            stage.event(exchange, 10, b"data: %d\n\n" % number)
+            stage.end(exchange, 20)
+    began = time.thread_time()
+    for t in range(100, 2100, 100):
+        stage.tick(t)
+    assert time.thread_time() - began < 1, "they are not compared with one another"
+    stage.tick(6000)
+    assert len(stage.alarm._flows) == 2
+    assert stage.said == []
+
+
+def test_a_lone_tap_keeps_no_blocks(stage: Stage) -> None:
+    origin = stage.request("origin", 1)
+    stage.respond(origin, 5)
+    for t in range(10, 3000, 10):
+        stage.event(origin, t, b"data: x\n\n")
+        stage.tick(t)
+    (flow,) = stage.alarm._flows.values()
+    assert len(flow.waiting) < 100
+    stage.end(origin, 3000)
+    stage.tick(9000)
+    assert (stage.alarm._flows, stage.alarm._alike, stage.alarm._waiting) == ({}, {}, {})
+
+
+def test_the_body_of_a_request_tells_streams_apart_once_it_is_known(stage: Stage) -> None:
+    edge, other = stage.request("edge", 0), stage.request("edge", 0)
+    origin = stage.request("origin", 1)
+    for exchange, sha in ((edge, "a"), (other, "b"), (origin, "a")):
+        exchange.body_sha256 = sha
+        stage.tell(exchange, RequestEnd(2 * MS))
+    stage.respond(origin, 5)
+    stage.respond(edge, 6)
+    stage.event(origin, 100, b"data: x\n\n")
+    stage.event(edge, 101, b"data: x\n\n")
+    stage.tick(800)
+    assert stage.said == []

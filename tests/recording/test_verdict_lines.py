@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -86,3 +89,30 @@ def test_what_is_no_stream_is_forgotten(lines: VerdictLines) -> None:
     lines.fact(cast(Exchange, page), ResponseHead(2, 200, "HTTP/1.1", ()))
     assert not lines._kin
     assert not lines._keys
+
+
+class Hung(VerdictLines):
+    """Its judge takes what it is asked and never answers."""
+
+    def _start(self) -> subprocess.Popen[str]:
+        self._judge = subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(60)"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self._judge
+
+
+def test_a_judge_that_the_tap_itself_ends_has_not_failed(tmp_path: Path) -> None:
+    said: list[str] = []
+    lines = Hung(lambda line: None, said.append)
+    edge = exchange(1, "edge", tmp_path / "x")
+    lines.fact(cast(Exchange, edge), edge.head)
+    lines.fact(cast(Exchange, edge), Ended(1 * MS, "complete"))
+    lines.tick(100 * MS)
+    while lines._judge is None:
+        time.sleep(0.01)
+    lines.close(0.3)
+    lines._thread.join(5)
+    assert said == ["1 trace without a verdict line: the tap ended first"]

@@ -152,3 +152,10 @@ def test_the_authority_of_a_url() -> None:
 def test_two_requests_in_one_are_refused(sent: Outgoing, tls: bool) -> None:
     with pytest.raises(ValueError, match="the request cannot be sent: its"):
         ask(recorded(TWO), sent, {"tls": tls})
+
+
+def test_a_host_that_is_given_is_sent_in_the_urls_place() -> None:
+    sent = Outgoing("GET", "", (("host", "chat.example"), ("Connection", "close")))
+    assert ask(recorded(TWO), sent).sent.count(b"\r\nHost: ") == 1
+    assert b"Host: chat.example\r\n" in ask(recorded(TWO), sent).sent
+    assert ask(recorded(TWO), sent, {"tls": True}).text  # HTTP/2 takes no Connection header

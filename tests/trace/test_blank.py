@@ -88,6 +88,7 @@ def test_of_a_request_names_and_settings_stay() -> None:
     body = b'{"model":"gpt-4","stream":true,"n":5,"messages":[{"role":"user","content":"Hi, 42"}]}'
     said = json.loads(blank_request(body, ()))
     assert said == {**json.loads(body), "messages": [{"role": "user", "content": "Xx, 00"}]}
+    assert json.loads(blank_request(b'{"key":"[redacted]"}', ())) == {"key": "[redacted]"}
     assert blank_request(b"not JSON: 5", ()) == b"xxx XXXX: 0"
     assert blank_request(b"[" * 100_000, ()) == b"[" * 100_000
     assert blank_request(b"abc", (("content-encoding", "gzip"),)) == blot(b"abc") == blank(b"abc")

@@ -27,6 +27,7 @@ from sse_tap.trace.file import (
     encode_chunks,
     file_name,
     find_traces,
+    headers_in,
     new_id,
     read_trace,
 )
@@ -44,6 +45,7 @@ from sse_tap.trace.records import (
     Trace,
     Trailers,
 )
+from tests import build
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
@@ -664,3 +666,21 @@ def test_ids_are_sixteen_digits_and_differ() -> None:
 
 def test_the_boot_id_is_one_for_the_process() -> None:
     assert boot_id() == boot_id() != ""
+
+
+def test_the_headers_of_a_folder_come_oldest_first(tmp_path: Path) -> None:
+    late = build.trace("edge", [], started_at="2026-11-22T14:00:00Z", id="late")
+    paths = build.write(tmp_path, late, build.trace("edge", [], id="early"))
+    (tmp_path / "junk.sse.jsonl").write_text("junk\n")
+    (tmp_path / "newer.sse.jsonl").write_text('{"type":"header","format":"sse-tap-trace","version":99}\n')
+    found = headers_in(tmp_path)
+    assert [(header.id, path) for header, path in found] == [("early", paths[1]), ("late", paths[0])]
+
+
+def test_a_folder_without_traces_says_which_one_below_has_some(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    with pytest.raises(TraceError, match=r"record one with sse-tap record$"):
+        find_traces([tmp_path])
+    build.write(tmp_path / "samples", build.trace("edge", []))
+    with pytest.raises(TraceError, match=r"or look into .*samples$"):
+        find_traces([tmp_path])

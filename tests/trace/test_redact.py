@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import time
 import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
@@ -360,3 +362,40 @@ def test_each_part_of_a_multipart_body_is_searched_as_what_it_is() -> None:
 )
 def test_headers_that_refer_or_look(name: str, value: str, redacted: str | None) -> None:
     assert redact_headers(((name, value),)) == ((name, value if redacted is None else redacted),)
+
+
+# --- any secret, in any form --------------------------------------------------------------------------
+
+SECRET_NAMES = st.sampled_from(
+    ["api_key", "token", "client_secret", "code_verifier", "assertion", "SAMLResponse", "sas", "dbPassword"]
+)
+SECRETS = st.text("abcXYZ019", min_size=12, max_size=40)
+FORMS: list[tuple[Callable[[str, str], str], str]] = [
+    (lambda name, secret: f'{{"{name}":"{secret}"}}', JSON),
+    (lambda name, secret: f'{{"a":"x\ny","{name}":"{secret}",}}', JSON),
+    (lambda name, secret: f'{{"a":1 "{name}":"{secret}"', JSON),
+    (lambda name, secret: f'{{"{name}":{{"a":["x",{{"b":"{secret}"}}]}}}}', JSON),
+    (lambda name, secret: f'[{{"value":"{secret}","name":"{name}"}}]', JSON),
+    (lambda name, secret: json.dumps({"arguments": json.dumps({name: secret})}), JSON),
+    (lambda name, secret: json.dumps({"text": f"see\nhttps://h/?{name}={secret} there"}), JSON),
+    (lambda name, secret: f"a=1&{name}={secret}", FORM),
+    (lambda name, secret: f"a=1&{name}={secret}", ""),
+    (lambda name, secret: f"j=%7B%22{name}%22%3A%22{secret}%22%7D", FORM),
+    (lambda name, secret: f"<r><n:{name} a='b'>{secret}</n:{name}></r>", "application/xml"),
+    (lambda name, secret: f"{name}: {secret}\n", "text/yaml"),
+    (
+        lambda name, secret: f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{secret}\r\n--b--',
+        "multipart/form-data; boundary=b",
+    ),
+]
+
+
+@given(SECRET_NAMES, SECRETS, st.sampled_from(FORMS))
+def test_no_secret_under_such_a_name_is_left(
+    name: str, secret: str, form: tuple[Callable[[str, str], str], str]
+) -> None:
+    write, content_type = form
+    assert secret.encode() not in redact_body(write(name, secret).encode(), content_type)
+    packed = gzip.compress(write(name, secret).encode())
+    assert secret.encode() not in gzip.decompress(redact_body(packed, content_type, coding="gzip"))
+    assert secret not in redact_url(f"https://h/?{name}={secret}")

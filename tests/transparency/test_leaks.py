@@ -5,12 +5,13 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.transparency.exchanges import CHUNKED, chunk, get
-from tests.transparency.peers import Origin, Wire, connect
+from tests.transparency.peers import Origin, Silence, Wire, connect
 from tests.transparency.taps import Taps, wait_for
 
 CLIENTS = 40
@@ -97,3 +98,54 @@ def _spent(taps: Taps, seconds: float) -> float:
     before = taps.cpu
     time.sleep(seconds)
     return taps.cpu - before
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+ANSWERS = {
+    b"sized": OK + b"Content-Length: 9\r\n\r\ndata: 1\n\n",
+    b"chunked": CHUNKED + chunk(b"data: 1\n\n") + b"0\r\n\r\n",
+    b"empty": OK + b"Content-Length: 0\r\n\r\n",
+    b"head": OK + b"Content-Length: 9\r\n\r\n",
+    b"204": b"HTTP/1.1 204 No Content\r\nContent-Type: text/event-stream\r\n\r\n",
+    b"304": b"HTTP/1.1 304 Not Modified\r\nContent-Type: text/event-stream\r\n\r\n",
+    b"error": b"HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno",
+    b"page": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi",
+    b"close": OK + b"Connection: close\r\n\r\ndata: 1\n\n",
+}
+
+
+def every_kind(wire: Wire) -> None:
+    """Answers as the path asks."""
+    with suppress(Silence, OSError):
+        while True:
+            kind = wire.head().split(b"/")[1].split()[0]
+            wire.send(ANSWERS[kind])
+            if kind == b"close":
+                return
+
+
+@pytest.mark.parametrize("fidelity", ["wire", "http"])
+def test_exchanges_of_every_kind_leave_no_descriptor_and_a_whole_record(
+    fidelity: str, origin: Origin, tmp_path: Path
+) -> None:
+    origin.play(every_kind)
+    rounds = 40
+    with Taps(
+        tmp_path, {"own": f"http://127.0.0.1:{origin.port}"}, "--set", f"sse_tap_fidelity={fidelity}"
+    ) as taps:
+        before = taps.descriptors
+        for _ in range(rounds):
+            wire = connect(taps.address("own"))
+            for kind in ANSWERS:
+                method = b"HEAD" if kind == b"head" else b"GET"
+                wire.send(get(kind.decode(), b"Accept: text/event-stream\r\n", method=method))
+                wire.head()
+                if kind in (b"sized", b"chunked"):
+                    wire.until(b"data: 1\n\n")
+            wire.to_end()
+            wire.close()
+        wait_for(lambda: taps.descriptors <= before + OWN)
+        assert taps.descriptors <= before + OWN
+        assert len(taps.traces("/", rounds * (len(ANSWERS) - 1))) >= rounds * (len(ANSWERS) - 1)
+    assert all(trace.end for trace in taps.traces("/"))
+    origin.rest()

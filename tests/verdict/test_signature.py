@@ -182,6 +182,51 @@ def test_irregular() -> None:
     assert "6 groups" in found.evidence
 
 
+def unevenly(seed: int = 1, pieces: int = 90) -> list[tuple[float, bytes]]:
+    rng = random.Random(seed)
+    times = accumulate(rng.choice([15, 30, 45, 80, 140]) for _ in range(pieces))
+    return [(t, event(f"{i:03}")) for i, t in enumerate(times)]
+
+
+def gathered(sent: Pieces, count: int) -> list[tuple[Any, ...]]:
+    last = len(sent) - 1
+    return [
+        (sent[min(i // count * count + count - 1, last)][0] + 0.3, data) for i, (_, data) in enumerate(sent)
+    ]
+
+
+def blocked(sent: Pieces, stalls: Sequence[tuple[float, float]]) -> list[tuple[Any, ...]]:
+    return [(max([t, *(end for start, end in stalls if start <= t < end)]) + 0.3, data) for t, data in sent]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("count", [3, 8])
+def test_a_batch_by_count_is_told_from_a_stall(count: int, seed: int) -> None:
+    sent = unevenly(seed)
+    found = shape(sent, gathered(sent, count))
+    assert (found.signature, found.gathers) == ("irregular", "count")
+    assert f"{count} at a time" in found.evidence
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_process_that_does_not_get_to_it_is_told_from_a_batch(seed: int) -> None:
+    sent = unevenly(seed)
+    found = shape(sent, blocked(sent, [(400, 900), (1700, 1950), (2900, 3700)]))
+    assert (found.signature, found.gathers) == ("irregular", "stall")
+    assert "in 3 stalls" in found.evidence
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("period", [100, 250])
+def test_a_timer_is_neither(period: int, seed: int) -> None:
+    found = shape(sent := unevenly(seed), flushed_every(sent, period))
+    assert (found.signature, found.gathers) == ("periodic", "")
+
+
+def test_where_blocks_leave_evenly_a_batch_may_be_a_timer() -> None:
+    assert shape(EVERY_100, gathered(EVERY_100, 5)).gathers == ""
+
+
 def test_clean_and_dropped_have_no_signature_but_evidence() -> None:
     found = shape(EVERY_100, [(t + 0.3, data) for t, data in EVERY_100])
     assert found.signature is None

@@ -171,3 +171,34 @@ def test_an_application_that_sends_plain_words(
     came = [(104 + 50 * (i + begin), event(piece)) for i, piece in enumerate(passed)]
     model = build.trace("model", answer, url="http://m/v1/x", body=b"{}", origin_ms=0.5)
     assert verdict(model, build.trace("app", came, url="http://a/chat", end_ms=4000)) == expected
+
+
+def gateway(came: Callable[[int, float], float]) -> str:
+    """The cause that is named where an application's pieces come at other times than its model's."""
+    times = [100 + 30.0 * i + (i * 37 % 11) * 40 for i in range(60)]
+    times.sort()
+    words = [f"word{i} " for i in range(60)]
+    model = [(t, content(word)) for t, word in zip(times, words, strict=True)]
+    app = [
+        (came(i, t) + 3, event(f'{{"token":"{word}"}}'))
+        for i, (t, word) in enumerate(zip(times, words, strict=True))
+    ]
+    app.sort(key=lambda piece: piece[0])
+    traces = [
+        build.trace("model", model, url="http://m/v1/chat/completions", body=b"{}", origin_ms=100),
+        build.trace("app", app, url="http://a/chat", end_ms=3000),
+    ]
+    (stream,) = report_on([Seen(trace) for trace in traces]).streams
+    (judged,) = stream.hops
+    assert judged.hop.verdict == "coalesces"
+    assert judged.cause
+    return judged.cause.cause
+
+
+def test_a_blocked_event_loop_is_told_from_a_batch_by_count() -> None:
+    times = sorted(100 + 30.0 * i + (i * 37 % 11) * 40 for i in range(60))
+    assert "gathers a number of pieces" in gateway(lambda i, _: times[min(i // 6 * 6 + 5, 59)])
+    stalls = [(500, 900), (1500, 2100)]
+    assert "blocking call" in gateway(
+        lambda _, t: max([t, *(end for start, end in stalls if start <= t < end)])
+    )

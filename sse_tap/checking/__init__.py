@@ -1,0 +1,1 @@
+"""Expectations of recorded streams, judged one by one."""

@@ -1,0 +1,142 @@
+"""sse-tap check: expectations, one line each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sse_tap.cli import main
+from tests.build import trace, write
+from tests.checking.cases import EVERY_100, TICKS, moved
+
+GOOD = ("--verdict", "clean", "--incremental")
+
+
+def check(*args: str | Path, columns: int = 100, **more: str) -> Result:
+    return CliRunner().invoke(main, ["check", *map(str, args)], env={"COLUMNS": str(columns)}, **more)
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Path:
+    write(
+        tmp_path, trace("origin", EVERY_100, origin_ms=0.2), trace("edge", moved(EVERY_100), response_ms=1.4)
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Path:
+    late = [(2001, data) for _, data in EVERY_100]
+    write(tmp_path, trace("origin", EVERY_100, origin_ms=0.2), trace("edge", late, response_ms=1.4))
+    return tmp_path
+
+
+def test_what_is_met_is_exit_status_0(live: Path) -> None:
+    result = check(live, *GOOD)
+    assert result.exit_code == 0
+    assert [line.rstrip() for line in result.stdout.splitlines()] == [
+        "every stream  (POST /chat/stream at edge, 13:40:11)",
+        "  ok  incremental    edge had 20 events in 20 moments over 1.9 s; origin 20 events in 20 moments",
+        "                     over 1.9 s",
+        "  ok  verdict clean  origin→edge clean",
+        "2 expectations tested, 0 not met",
+    ]
+
+
+def test_what_is_not_met_is_exit_status_1(held: Path) -> None:
+    result = check(held, *GOOD, "--events", "20", columns=160)
+    assert result.exit_code == 1
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert lines[1] == "ok    events 20      20 events"
+    assert lines[2].startswith("FAIL  incremental    edge had 20 events in 1 moment over 0 ms; origin")
+    assert lines[3].startswith("FAIL  verdict clean  origin→edge coalesces whole-response: 20 blocks")
+    assert lines[-1] == "3 expectations tested, 2 not met"
+
+
+def test_of_many_streams_those_are_listed_that_fail(tmp_path: Path) -> None:
+    write(tmp_path, *(trace("edge", TICKS, id=f"{i}", origin_ms=i * 1e5) for i in range(9)))
+    good = check(tmp_path, "--events", "10").stdout
+    assert "every stream  (9 streams)" in good
+    assert "10 events  (all 9 streams)" in good
+    bad = check(tmp_path, "--events", "11").stdout
+    assert bad.count("POST /chat/stream at edge, 13:40:11") == 5
+    assert "4 other streams too (--json has them all)" in bad
+    assert "9 expectations tested, 9 not met" in bad
+
+
+def test_no_stream_that_matches_is_exit_status_1(live: Path) -> None:
+    result = check(live, *GOOD, "--stream", "GET /nothing")
+    assert result.exit_code == 1
+    assert "FAIL  stream GET /nothing  none of 1 stream matches: POST /chat/stream" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ((), "nothing is expected: give an expectation"),
+        (("--stream", "/chat/*"), "no expectation says what for"),
+        (("--tap", "edge"), "no expectation says what for"),
+        (("--max-ttft", "2"), '"2" is no length of time'),
+        (("--events", "ten"), '"ten" is no count'),
+        (("--interval", "1s"), "is no interval"),
+        (("--verdict", "good"), '"good" is none of clean'),
+        (("--stream", "chat", "--no-errors"), "says no streams"),
+        (("--rules", "/nowhere/x.toml"), "cannot read /nowhere/x.toml"),
+        (("--no-errors", "--json", "--junit", "-"), "both write to standard output"),
+        (("--no-errors", "--junit", "/nowhere/x.xml"), "cannot write /nowhere/x.xml"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_status_2(live: Path, args: tuple[str, ...], said: str) -> None:
+    result = check(live, *args)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_no_trace_is_exit_status_2(tmp_path: Path) -> None:
+    result = check(tmp_path, *GOOD)
+    assert result.exit_code == 2
+    assert "holds no trace" in result.stderr
+
+
+def test_rules_come_from_a_file_and_beside_options(live: Path) -> None:
+    rules = live / "sse-tap.toml"
+    rules.write_text('[[expect]]\nname = "ten"\nstream = "/chat/*"\nevents = ">=10"\n', "utf-8")
+    result = check(live, "--rules", rules)
+    assert result.exit_code == 0
+    assert result.stdout.startswith(
+        "ten  (POST /chat/stream at edge, 13:40:11)\n  ok  events >=10  20 events"
+    )
+    both = check(live, "--rules", rules, "--no-errors").stdout
+    assert both.index("every stream") < both.index("ten  (")
+    assert check(live, "--rules", "-", input=rules.read_text("utf-8")).exit_code == 0
+
+
+def test_a_wrong_rules_file_is_one_line_that_says_where(live: Path) -> None:
+    rules = live / "sse-tap.toml"
+    rules.write_text("[[expect]]\nmax_ttft = '1s'\n", "utf-8")
+    result = check(live, "--rules", rules)
+    assert result.exit_code == 2
+    assert "sse-tap.toml: [[expect]] 1: unknown key max_ttft, did you mean max-ttft?" in result.stderr
+    rules.write_bytes(b"\xff")
+    assert check(live, "--rules", rules).exit_code == 2
+
+
+def test_json_and_junit(held: Path) -> None:
+    result = check(held, *GOOD, "--json", "--junit", held / "out.xml")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["counts"] == {"passed": 0, "failed": 2, "skipped": 0}
+    assert ET.parse(held / "out.xml").getroot().attrib["failures"] == "2"
+    printed = check(held, *GOOD, "--junit", "-").stdout
+    assert printed == (held / "out.xml").read_text("utf-8")
+
+
+def test_foreign_text_is_safe_to_show(tmp_path: Path) -> None:
+    write(tmp_path, trace("e\x1b[31m", TICKS, url="https://x/\x1b]0;title\x07"))
+    result = check(tmp_path, "--events", "1", "--verdict", "clean")
+    assert "\x1b" not in result.stdout
+    assert "\\x1b" in result.stdout

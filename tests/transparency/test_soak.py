@@ -1,0 +1,14 @@
+"""`make soak`, short: all that clients and servers do to a tap, and everything stays flat."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.transparency.taps import ROOT
+
+
+def test_a_soak_leaves_nothing_behind_and_no_byte_out() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "soak.py"), "--seconds", "24", "--rate", "15"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
