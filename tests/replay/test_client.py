@@ -14,7 +14,7 @@ import pytest
 from sse_tap.replay import Replay
 from sse_tap.replay.client import Outgoing, authority_of, exchange
 from sse_tap.trace.records import Trace
-from tests.replay.talk import TWO, recorded
+from tests.replay.talk import TWO, recorded, thrice
 
 BODY = b"".join(data for _, data in TWO)
 
@@ -62,6 +62,7 @@ def test_an_answer_is_read_to_its_end_and_no_further() -> None:
     assert witness.ends == []
 
 
+@thrice
 def test_reads_are_stamped_and_numbered() -> None:
     witness = ask(recorded([(10, b"data: a\n\n"), (60, b"data: b\n\n")]))
     assert [read for _, read, _ in witness.came] == list(range(1, len(witness.came) + 1))

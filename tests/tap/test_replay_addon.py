@@ -147,9 +147,9 @@ def test_replayed_and_real_side_by_side_and_recorded(
         scripts = [f for name in ("sse_tap", "replay") for f in ("-s", str(ROOT / "addons" / f"{name}.py"))]
         options = ["--set", f"sse_tap_replay={folder}", "--set", f"sse_tap_dir={new}"]
         with mitmdump(*scripts, *options, "--mode", f"reverse:http://127.0.0.1:{upstream}") as port:
-            answer = httpx.get(f"http://127.0.0.1:{port}/v1/chat")
+            answer = httpx.get(f"http://127.0.0.1:{port}/v1/chat", timeout=30)
             assert answer.content == b"".join(data for _, data in PIECES)
-            assert httpx.get(f"http://127.0.0.1:{port}/other").text == "real"
+            assert httpx.get(f"http://127.0.0.1:{port}/other", timeout=30).text == "real"
     [recorded] = map(read_trace, find_traces([new]))
     assert [chunk.data for chunk in recorded.chunks] == [data for _, data in PIECES]
     check_gaps([t / 1e6 for t in recorded.chunks.times], [t for t, _ in PIECES])
@@ -159,6 +159,6 @@ def test_an_upstream_that_is_not_there_is_not_asked(folder: Path) -> None:
     script = ["-s", str(ROOT / "addons" / "replay.py"), "--set", f"sse_tap_replay={folder}"]
     with (
         mitmdump(*script, "--mode", "regular") as port,
-        httpx.Client(proxy=f"http://127.0.0.1:{port}", verify=False) as client,
+        httpx.Client(proxy=f"http://127.0.0.1:{port}", verify=False, timeout=30) as client,
     ):
         assert client.get("https://model.invalid/v1/chat").content.endswith(event("8"))
