@@ -44,7 +44,7 @@ main()
 def test_a_connection_that_fails_while_the_taps_start_is_no_failed_start(tmp_path: Path) -> None:
     """Their ports listen before they are ready, and what waits for the ports knocks at them."""
     taps = Taps({"edge": f"http://127.0.0.1:{free_port()}"}, tmp_path, tmp_path / "recordings")
-    taps.command[1:3] = ["-c", SLOW_START]
+    taps.command[2:4] = ["-c", SLOW_START]
     with taps:
         deadline = time.monotonic() + 5
         while "recording to" not in taps.log.read_text():
