@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console, RenderableType
@@ -31,7 +31,13 @@ MOST = 5  # streams that are listed of those that failed one expectation
 MARKS = {Status.PASSED: ("ok", "green"), Status.FAILED: ("FAIL", "bold red"), Status.SKIPPED: ("-", "dim")}
 
 
-class _Read(click.ParamType[Any]):
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:  # older ones take no parameter
+    _ParamType = click.ParamType
+
+
+class _Read(_ParamType):
     """A value that a parser of ours reads."""
 
     def __init__(self, name: str, read: Callable[[str], Any]) -> None:
