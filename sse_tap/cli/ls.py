@@ -12,19 +12,21 @@ from rich.table import Table
 from rich.text import Text
 
 from sse_tap.blocks.timing import Seen, Summary, finish_of, start_of, summary
-from sse_tap.cli.names import short_ids
+from sse_tap.cli.names import SHORT, short_ids
 from sse_tap.cli.options import examples, json_option, width_option
 from sse_tap.cli.output import console, plain_terminal, print_json, rounded
 from sse_tap.pairing.correlate import Stream, streams_of
 from sse_tap.picture.timeline import END_WORDS
-from sse_tap.trace.file import TraceError, find_traces, named_as_traces, read_trace
-from sse_tap.trace.records import Trace
-from sse_tap.util.text import ascii_only, clock_time, duration, glimpse, shorten_middle, visible
+from sse_tap.trace.file import TraceError, find_traces, header_of, named_as_traces, read_trace
+from sse_tap.trace.records import Header, Trace
+from sse_tap.util.text import ascii_only, clock_time, duration, glimpse, plural, shorten_middle, visible
 from sse_tap.util.urls import path_of
 from sse_tap.verdict.judge import Verdict
 from sse_tap.verdict.report import judge_hop
 
 WIDE = 110  # columns from which the date is shown too
+LIMIT = 50  # streams that are listed unless more are asked for
+MARGIN = 40  # traces beyond those: of a stream the oldest trace may have begun a while before the others
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,16 @@ class Refused:
 
 @click.command(epilog=examples("sse-tap ls", "sse-tap ls recordings --json"))
 @click.argument("folder", metavar="[DIR]", default="recordings", type=click.Path())
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help=f"Only the newest N streams; 0 is all of them [default: {LIMIT}, with --json all].",
+)
 @width_option()
 @json_option()
-def command(folder: str, width: int | None, as_json: bool) -> None:
+def command(folder: str, limit: int | None, width: int | None, as_json: bool) -> None:
     """List the recorded streams of a folder (default: recordings), newest first.
 
     The id is taken by every verb that takes traces (sse-tap show 3f2a, sse-tap hops 3f2a), and so is latest.
@@ -83,7 +92,10 @@ def command(folder: str, width: int | None, as_json: bool) -> None:
     recorder missed chunks), lag (the tap itself ran late), mid-block (the body ends inside a block),
     notes and problems (see sse-tap show), ambiguous (the taps could be paired in other ways).
     """
-    entries, refused = scan(folder)
+    if limit is None:
+        limit = 0 if as_json else LIMIT
+    listed = scan(folder, limit)
+    entries, refused = listed.entries, listed.refused
     if as_json:
         print_json(
             {"version": 1, "streams": [*map(as_object, entries)], "unreadable": [*map(_refusal, refused)]}
@@ -91,22 +103,51 @@ def command(folder: str, width: int | None, as_json: bool) -> None:
         return
     out = console(width=width)
     plain = plain_terminal()
-    out.print(table(entries, out.width, plain=plain))
+    out.print(table(entries, out.width, plain=plain, short=listed.short))
+    if listed.older:
+        out.print(f"and {plural(listed.older, 'older trace')}: --limit 0 lists all streams", style="dim")
     for one in refused:
         text = visible(f"{one.path.name}: {one.reason}")
         out.print(Text.assemble(("unreadable  ", "red"), ascii_only(text) if plain else text))
 
 
-def scan(folder: str) -> tuple[list[Entry], list[Refused]]:
-    """The streams in a folder, newest first, and the files that could not be read."""
+@dataclass(frozen=True)
+class Listed:
+    """The streams of a folder, newest first, and the files that could not be read.
+
+    `short`: characters that tell all ids of the folder apart. `older`: traces of streams that were left out.
+    """
+
+    entries: list[Entry]
+    refused: list[Refused]
+    short: int
+    older: int = 0
+
+
+def scan(folder: str, limit: int = 0) -> Listed:
+    """The newest `limit` streams of a folder (0: all), from no more traces than they need."""
+    found = _dated(files(folder))
+    taps = {header.tap for header, _ in found if header}
+    wanted = limit * max(len(taps), 1) + MARGIN if limit else len(found)
     seen: list[Seen] = []
     refused: list[Refused] = []
-    for path in files(folder):
+    unheaded = [path for header, path in found[:-wanted] if header is None]
+    for path in [*unheaded, *(path for _, path in found[-wanted:])]:
         try:
             seen.append(Seen(read_trace(path)))
         except TraceError as error:
             refused.append(Refused(path, str(error)))
-    return [entry_of(stream) for stream in reversed(streams_of(seen))], refused
+    streams = [*reversed(streams_of(seen))]
+    shown = streams[: limit or None]
+    older = len(found) - len(refused) - sum(len(stream.traces) for stream in shown)
+    short = short_ids([header.id for header, _ in found if header])
+    return Listed([entry_of(stream) for stream in shown], refused, short, older)
+
+
+def _dated(paths: Sequence[Path]) -> list[tuple[Header | None, Path]]:
+    """Traces with their headers, oldest first; what has none that can be read comes before."""
+    found = [(header_of(path), path) for path in paths]
+    return sorted(found, key=lambda one: (one[0].started_ns if one[0] else 0, one[1].name))
 
 
 def files(folder: str) -> list[Path]:
@@ -131,14 +172,16 @@ def entry_of(stream: Stream) -> Entry:
     return Entry(stream.traces, figures, end - begin, stream.ambiguous, verdicts)
 
 
-def table(entries: Sequence[Entry], width: int, *, plain: bool = False) -> Table:
-    """The list as a table without lines; taps and paths are cut to what the width leaves."""
+def table(entries: Sequence[Entry], width: int, *, plain: bool = False, short: int = SHORT) -> Table:
+    """The list as a table without lines; taps and paths are cut to what the width leaves.
+
+    `short`: so many characters of an id are shown.
+    """
     wide = width >= WIDE
     out = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="dim")
     dated = wide or len({clock_time(entry.started_at)[:10] for entry in entries}) > 1
     for name, right in HEADINGS if wide else NARROW:
         out.add_column(name, justify="right" if right else "left", no_wrap=name not in ("end", "flags"))
-    short = short_ids([trace.header.id for entry in entries for trace in entry.traces])
     for entry in entries:
         cells = [(id_of(entry, short), "cyan"), *cells_of(entry, width, dated=dated, wide=wide)]
         out.add_row(*(Text(ascii_only(text) if plain else text, style=style) for text, style in cells))

@@ -55,6 +55,11 @@ class Clocks:
         """How many clocks there are."""
         return len(self._shifts)
 
+    @property
+    def worst(self) -> int:
+        """The largest `error` of any two traces (ns)."""
+        return 0 if self.machines <= 1 else max(UNBOUND, *self._errors.values(), 0)
+
     def zero(self, trace: Trace) -> int:
         """Where the trace's t=0 lies on the common scale."""
         return trace.header.clock.origin_ns + self._shifts[_machine(trace)]

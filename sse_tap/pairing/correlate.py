@@ -9,6 +9,7 @@ stream is marked ambiguous and says why.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -181,7 +182,7 @@ def _stage(
     candidates: dict[int, list[Side]] = {}
     by_id = {id(side): side for side in (*ups, *downs)}
     dear = 0
-    for down, nominees in _nominees(ups, downs, need, match):
+    for down, nominees in _nominees(ups, downs, need, match, clocks.worst + slack + MS):
         if match in (Match.SIMILAR, Match.TEXT, Match.TIME) and (dear := dear + len(nominees)) > DEAR_PAIRS:
             break
         fit = [up for up in nominees if _fits(up, down, match, clocks.error(up.trace, down.trace) + slack)]
@@ -198,17 +199,47 @@ def _fits(up: Side, down: Side, match: Match, error: int) -> bool:
 
 
 def _nominees(
-    ups: Sequence[Side], downs: Sequence[Side], need: Need, match: Match
+    ups: Sequence[Side], downs: Sequence[Side], need: Need, match: Match, error: int
 ) -> Iterator[tuple[Side, Sequence[Side]]]:
-    """For every downstream trace the upstream ones worth a look, found by an index where there is one."""
-    index: dict[Hashable, list[Side]] = defaultdict(list)
-    for up in ups:
+    """For every downstream trace the upstream ones worth a look, found by an index where there is one.
+
+    Whatever the match, what was asked upstream was asked while the downstream exchange ran, give or take
+    `error` ns (`sse_tap.pairing.likeness.possible`): of thousands of like requests a few are looked at.
+    """
+    index: dict[Hashable, _ByTime] = defaultdict(_ByTime)
+    for up in sorted(ups, key=lambda up: up.begin):
         for label in _labels(up, need, match):
-            index[label].append(up)
+            index[label].add(up)
     for down in downs:
-        found = {id(up): up for label in _labels(down, need, match) for up in index.get(label, ())}
+        found: dict[int, Side] = {}
+        for label in _labels(down, need, match):
+            if label in index:
+                found.update((id(up), up) for up in index[label].asked_during(down, error))
         if found:
             yield down, list(found.values())
+
+
+class _ByTime:
+    """Traces in the order of their requests, which is the order they are added in."""
+
+    def __init__(self) -> None:
+        self._begins: list[int] = []
+        self._asked: list[Side] = []
+        self._untold: list[Side] = []  # no request was seen
+
+    def add(self, side: Side) -> None:
+        """The next one."""
+        if side.asked is None:
+            self._untold.append(side)
+        else:
+            self._begins.append(side.begin)
+            self._asked.append(side)
+
+    def asked_during(self, down: Side, error: int) -> list[Side]:
+        """Those whose request may have been caused by that of `down`."""
+        since = 0 if down.asked is None else bisect_left(self._begins, down.begin - error)
+        until = bisect_right(self._begins, down.end + error)
+        return [*self._asked[since:until], *self._untold]
 
 
 def _labels(side: Side, need: Need, match: Match) -> list[Hashable]:

@@ -6,6 +6,7 @@ and nothing else, and hold no more of it in memory than the trace needs. Lines a
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import sys
@@ -54,6 +55,8 @@ __all__ = [
     "encode_chunks",
     "file_name",
     "find_traces",
+    "header_of",
+    "headers_in",
     "named_as_traces",
     "new_id",
     "read_trace",
@@ -438,8 +441,20 @@ def _traces_at(path: Path) -> list[Path]:
 def named_as_traces(folder: Path) -> list[Path]:
     """The regular files in a folder whose names say that they are traces, by name; links that lead out of
     the folder are none."""
-    home = folder.resolve()
-    return sorted(file for file in folder.iterdir() if file.name.endswith(SUFFIX) and _is_in(file, home))
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.endswith(SUFFIX) and _is_regular(entry)]
+    return [folder / name for name in sorted(names)]
+
+
+def _is_regular(entry: os.DirEntry[str]) -> bool:
+    """A regular file: a FIFO of that name would keep the reader waiting for ever."""
+    try:
+        if not entry.is_symlink():
+            return entry.is_file(follow_symlinks=False)
+        file = Path(entry.path)
+        return file.is_file() and file.resolve().is_relative_to(file.parent.resolve())
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
+        return False
 
 
 def _traces_in(folder: Path) -> list[Path]:
@@ -452,12 +467,9 @@ def _traces_in(folder: Path) -> list[Path]:
     return [file for _, _, file in dated]
 
 
-def _is_in(file: Path, home: Path) -> bool:
-    try:
-        # A regular file: a FIFO of that name would keep the reader waiting for ever.
-        return file.is_file() and file.resolve().is_relative_to(home)
-    except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
-        return False
+def header_of(file: Path) -> Header | None:
+    """The header of a trace file, without reading further; None where it is none that can be read."""
+    return _header(file) or None
 
 
 def headers_in(folder: Path) -> list[tuple[Header, Path]]:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from sse_tap.cli import main
+from sse_tap.trace.file import read_trace
 from tests.build import comment, content, trace, write
 from tests.snapshots.pictures import hostile
 
@@ -120,3 +121,34 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["ls", str(tmp_path / "pipe")])
     assert result.exit_code == 2
     assert "neither a folder nor a file" in result.stderr
+
+
+def test_of_many_the_newest_are_listed_and_no_more_files_read_than_that_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(120):
+        sent = [(100, content(str(number)))]
+        more: dict[str, Any] = {
+            "body": str(number).encode(),
+            "started_at": f"2026-11-22T{number // 60 + 14}:",
+        }
+        more["started_at"] += f"{number % 60:02}:00Z"
+        at = 60_000 * number
+        write(tmp_path, trace("origin", sent, origin_ms=at + 0.2, id=f"{number:03}o", **more))
+        write(tmp_path, trace("edge", [(101, sent[0][1])], origin_ms=at, id=f"{number:03}e", **more))
+    whole = ls(str(tmp_path), "--limit", "0").splitlines()
+    assert len(whole) == 121
+    read: list[Path] = []
+
+    def counted(path: Path) -> Any:
+        read.append(path)
+        return read_trace(path)
+
+    monkeypatch.setattr("sse_tap.cli.ls.read_trace", counted)
+    listed = ls(str(tmp_path)).splitlines()
+    assert listed[:51] == whole[:51]
+    assert listed[51:] == ["and 140 older traces: --limit 0 lists all streams"]
+    assert len(read) == 140
+    assert len(ls(str(tmp_path), "-n", "3").splitlines()) == 5
+    assert len(json.loads(ls(str(tmp_path), "--json"))["streams"]) == 120
+    assert len(json.loads(ls(str(tmp_path), "--json", "--limit", "7"))["streams"]) == 7

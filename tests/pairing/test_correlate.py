@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sse_tap.pairing.correlate import Stream, group
-from sse_tap.pairing.likeness import Match, request_ids, request_key
+from sse_tap.pairing.likeness import Match, possible, request_ids, request_key
 from sse_tap.trace.records import Trace
 from tests import build, synthetic
 from tests.build import MS, content, event
@@ -401,3 +401,18 @@ def test_what_asks_no_model_is_not_paired_by_time() -> None:
 
 def test_of_several_that_may_be_none_is_guessed_by_time() -> None:
     assert all(len(stream.traces) == 1 for stream in group([*mute_pair(), *mute_pair(at=20, name="b")]))
+
+
+def test_of_like_requests_only_those_of_the_same_time_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+
+    def counted(*args: Any) -> bool:
+        nonlocal looks
+        looks += 1
+        return possible(*args)
+
+    monkeypatch.setattr("sse_tap.pairing.correlate.possible", counted)
+    traces = [trace for i in range(100) for trace in pair(f"{i:03}", at=10_000 * i)]
+    streams = group(traces)
+    assert [len(stream.traces) for stream in streams] == [2] * 100
+    assert looks < 500
