@@ -19,8 +19,11 @@ from sse_tap.picture.lanes import Lane, Picture, silences
 from sse_tap.picture.svg import page
 from sse_tap.picture.timeline import Timeline, as_svg
 from sse_tap.trace.records import MS
+from sse_tap.util.text import plural
+from sse_tap.verdict.report import judge_hop
 
 EXPORT_WIDTH = 120
+LIMIT = 20  # streams that are drawn on a terminal unless more are asked for
 
 
 @click.command(
@@ -38,6 +41,14 @@ EXPORT_WIDTH = 120
     help="Write the picture to FILE: .svg, .html or .txt; - is standard output, as text.",
 )
 @click.option("--stream", "wanted", metavar="ID", help="Only the stream with a trace whose id begins so.")
+@click.option("--flagged", is_flag=True, help="Only streams with a hop that sse-tap hops flags.")
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help=f"Only the newest N streams; 0 is all of them [default: {LIMIT}, with --json or --export all].",
+)
 @width_option()
 @ascii_option()
 @json_option("Print what the picture shows as one JSON object.")
@@ -45,6 +56,8 @@ def command(
     paths: tuple[str, ...],
     target: str | None,
     wanted: str | None,
+    flagged: bool,
+    limit: int | None,
     width: int | None,
     plain: bool,
     as_json: bool,
@@ -55,13 +68,43 @@ def command(
     that begins with the request. Thin strokes are blocks that came apart, solid bricks are blocks that
     came together in one read, and a yellow line between two lanes is a coalesced group on its way.
     """
-    pictures = [drawn(stream) for stream in chosen(load_streams(paths), wanted)]
+    if limit is None:
+        limit = 0 if as_json or target else LIMIT
+    streams = chosen(load_streams(paths), wanted)
+    fitting = [*filter(is_flagged, streams)] if flagged else streams
+    shown = fitting[-limit:]
+    pictures = [drawn(stream) for stream in shown]
     if as_json:
-        print_json({"version": 1, "streams": [as_object(shown) for shown in pictures]})
+        print_json({"version": 1, "streams": [*map(as_object, pictures)]})
     elif target is None:
-        console(width=width).print(Timeline(pictures, ascii=plain or plain_terminal()))
+        out = console(width=width)
+        if shown:
+            out.print(Timeline(pictures, ascii=plain or plain_terminal()))
+        if len(shown) < len(streams):
+            out.print(left_out(streams, fitting, shown, flagged=flagged), style="dim")
     if target is not None:
         write(pictures, target, width or EXPORT_WIDTH, plain)
+
+
+def is_flagged(stream: Stream) -> bool:
+    """Whether a hop of the stream is flagged."""
+    return any(judge_hop(stream, up).hop.flagged for up in range(len(stream.traces) - 1))
+
+
+def left_out(
+    streams: Sequence[Stream], fitting: Sequence[Stream], shown: Sequence[Stream], *, flagged: bool
+) -> str:
+    """The line that says what was not drawn, and how to have it."""
+    if flagged:
+        said = f"{len(fitting):,} of {plural(len(streams), 'stream')} flagged"
+        return (
+            said if len(shown) == len(fitting) else f"{said}, the newest {len(shown)} drawn (--limit 0: all)"
+        )
+    others = sum(map(is_flagged, streams[: -len(shown)])) if shown else 0
+    return (
+        f"the newest {len(shown)} of {plural(len(streams), 'stream')}; of the others {others:,} "
+        f"{'is' if others == 1 else 'are'} flagged (--flagged draws those, --limit 0 all)"
+    )
 
 
 def chosen(streams: Sequence[Stream], wanted: str | None) -> list[Stream]:

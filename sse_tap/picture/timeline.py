@@ -201,6 +201,12 @@ class Drawing:
         blocks = _flow(counts, "block")
         return f"{blocks} ({_flow(comments, 'comment')})" if any(comments) else blocks
 
+    def most_in_one(self, width: int) -> int:
+        """The most blocks in one read of those whose number stands at a lane (`×37`); 0 where none does."""
+        every = self.cells(self._measure(width)[1])
+        told = (cells for index, cells in enumerate(every) if not self._groups(index - 1))
+        return max((cell.count for cells in told for cell in cells if cell.mark is Mark.BRICK), default=0)
+
     def marks(self, width: int) -> set[tuple[Mark, bool]]:
         """(mark, tall) of everything in use at a width: what a legend has to explain."""
         return {(cell.mark, cell.tall) for cells in self.cells(self._measure(width)[1]) for cell in cells}
@@ -224,8 +230,15 @@ class Timeline:
         used = {mark for drawing in self.drawings for mark in drawing.marks(width)}
         textual = any(Kind.CONTENT in drawing.picture.tall for drawing in self.drawings)
         several = any(len(drawing.picture.lanes) > 1 for drawing in self.drawings)
-        entries = [*explain(used, self.glyphs, textual=textual, several=several), *self._recorder_marks()]
-        return wrap(entries, width)
+        entries = [*explain(used, self.glyphs, textual=textual, several=several)]
+        return wrap([*entries, *self._numbers(width), *self._recorder_marks()], width)
+
+    def _numbers(self, width: int) -> Iterator[Text]:
+        """What a number at a lane says, by the largest one."""
+        if most := max((drawing.most_in_one(width) for drawing in self.drawings), default=0):
+            yield Text.assemble(
+                (f"{self.glyphs.times}{most}", TONES["many"]), " ", ("so many blocks in one read", "dim")
+            )
 
     def _recorder_marks(self) -> Iterator[Text]:
         """The marks of what the tap itself did, which may stand without words where there is no room."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,56 @@ def test_foreign_text_is_escaped_in_every_export(tmp_path: Path) -> None:
         assert "\x1b" not in made
         assert "\u202e" not in made
         assert ending == "txt" or "<script" not in made
+
+
+def many(folder: Path, streams: int, held: Sequence[int] = ()) -> None:
+    """Streams of two taps, a minute apart; the `held` ones coalesced."""
+    for number in range(streams):
+        sent = [(100 * i, content(f"{number}.{i}")) for i in range(1, 6)]
+        came = [(501 if number in held else t + 0.4, data) for t, data in sent]
+        at, body = 60_000 * number, str(number).encode()
+        begin = f"2026-11-22T14:{number:02}:00Z"
+        write(
+            folder,
+            trace("origin", sent, origin_ms=at + 0.2, id=f"o{number}", body=body, started_at=begin),
+            trace(
+                "edge",
+                came,
+                origin_ms=at,
+                response_ms=1.4,
+                id=f"e{number}",
+                body=body,
+                started_at=begin,
+            ),
+        )
+
+
+def test_of_many_streams_the_newest_are_drawn_and_the_rest_is_told(tmp_path: Path) -> None:
+    many(tmp_path, 25, held=[2, 24])
+    shown = timeline(tmp_path).stdout
+    assert shown.count("POST ") == 20
+    assert "14:05:00" in shown
+    assert "14:04:00" not in shown
+    told = " ".join(shown.split())
+    assert "the newest 20 of 25 streams; of the others 1 is flagged (--flagged draws those" in told
+    assert timeline(tmp_path, "--limit", "0").stdout.count("POST ") == 25
+    assert timeline(tmp_path, "--limit", "2").stdout.count("POST ") == 2
+    assert timeline(tmp_path, "--export", "-").stdout.count("POST ") == 25
+    assert len(json.loads(timeline(tmp_path, "--json").stdout)["streams"]) == 25
+
+
+def test_only_what_is_flagged(tmp_path: Path) -> None:
+    many(tmp_path, 5, held=[1, 3])
+    shown = timeline(tmp_path, "--flagged").stdout
+    assert shown.count("POST ") == shown.count("5 blocks held") == 2
+    assert "2 of 5 streams flagged" in shown
+    one = timeline(tmp_path, "--flagged", "--limit", "1").stdout
+    assert one.count("POST ") == 1
+    assert "2 of 5 streams flagged, the newest 1 drawn (--limit 0: all)" in one
+    assert len(json.loads(timeline(tmp_path, "--flagged", "--json").stdout)["streams"]) == 2
+
+
+def test_nothing_flagged_draws_nothing_and_says_so(tmp_path: Path) -> None:
+    many(tmp_path, 2)
+    shown = timeline(tmp_path, "--flagged")
+    assert (shown.exit_code, shown.stdout) == (0, "0 of 2 streams flagged\n")
