@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,12 +21,14 @@ from sse_tap.cli.options import ascii_option, examples, json_option, traces_argu
 from sse_tap.cli.output import console, plain_terminal, print_json
 from sse_tap.trace.records import MS
 from sse_tap.util.text import ascii_only, plural, shorten_middle, visible
+from sse_tap.util.urls import path_of
 from sse_tap.verdict.finding import Finding
 from sse_tap.verdict.judge import Verdict
 from sse_tap.verdict.report import Judged, Report, StreamReport, report_on
 from sse_tap.verdict.report import as_json as as_dict
 
 FEW = 50  # streams that are judged before anybody would look for a progress bar
+ALIKE = 3  # streams of which the same is said, one by one
 STYLES = {
     Verdict.CLEAN: "green",
     Verdict.COALESCES: "bold red",
@@ -37,6 +40,7 @@ STYLES = {
     Verdict.SLOW_CLIENT: "yellow",
     Verdict.INCONCLUSIVE: "yellow",
 }
+_NUMBER = re.compile(r"\d[\d,.]*")
 SEVERITIES = {"error": "red", "warning": "yellow", "info": "dim"}
 
 
@@ -59,7 +63,7 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
     help="Least hold that counts, in ms; blocks nearer than this at the upstream tap may merge.",
 )
 @click.option(
-    "--all", "-a", "everything", is_flag=True, help="Show clean hops and hints of many streams too."
+    "--all", "-a", "everything", is_flag=True, help="Show each of many streams, clean and alike ones too."
 )
 @click.option(
     "--fail-on",
@@ -129,15 +133,53 @@ def progress(traces: int) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def _show(report: Report, out: Console, *, plain: bool, everything: bool) -> None:
-    """Every stream with its hops; of many streams only those that say something, unless asked."""
+    """Every stream with its hops; of many streams only those that say something, and of many that say the
+    same only the first, unless asked.
+    """
     many = len(report.streams) > FEW and not everything
     shown = [stream for stream in report.streams if not many or _tells(stream)]
-    for stream in shown:
-        out.print(_stream(stream, out.width, plain=plain, brief=many))
-    for finding in report.findings:
-        out.print(_finding(finding, Words(plain)))
+    for alike in [[stream] for stream in shown] if everything else folded(shown):
+        out.print(_stream(alike[0], out.width, plain=plain, brief=many, alike=alike[1:]))
+    for same in [[finding] for finding in report.findings] if everything else repeated(report.findings):
+        out.print(_finding(same[0], Words(plain), more=len(same) - 1))
     for line in summary_lines(report, len(shown)):
         out.print(Words(plain).text(line))
+
+
+def repeated(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Findings that say the same but for their numbers, in the order of the first of each."""
+    kinds: dict[object, list[Finding]] = {}
+    for finding in findings:
+        key = finding.kind, finding.severity, finding.tap, _NUMBER.sub("0", finding.text)
+        kinds.setdefault(key, []).append(finding)
+    return [*kinds.values()]
+
+
+def folded(streams: Sequence[StreamReport]) -> list[list[StreamReport]]:
+    """Streams of which the same is to be said, where they are more than a few; in the order of the first."""
+    kinds: dict[object, list[StreamReport]] = {}
+    for stream in streams:
+        kinds.setdefault(_said_of(stream), []).append(stream)
+    groups = [group for kind in kinds.values() for group in ([kind] if len(kind) > ALIKE else _each(kind))]
+    order = {id(stream): place for place, stream in enumerate(streams)}
+    return sorted(groups, key=lambda group: order[id(group[0])])
+
+
+def _each(streams: Sequence[StreamReport]) -> list[list[StreamReport]]:
+    return [[stream] for stream in streams]
+
+
+def _said_of(stream: StreamReport) -> object:
+    """What is said of a stream but for its figures: hops, verdicts, signatures, causes, kinds of findings."""
+    request = stream.stream.traces[-1].request
+    place = (request.method, path_of(request.url).partition("?")[0]) if request else None
+    hops = tuple(
+        (one.hop.upstream, one.hop.downstream, one.hop.verdict, one.shape.signature, one.cause)
+        for one in stream.hops
+    )
+    alone = "" if stream.hops else f"{stream.stream.traces[0].tap} {stream.stream.reason}"
+    findings = frozenset((one.kind, one.tap) for one in stream.findings if one.severity != "info")
+    return place, hops, alone, findings
 
 
 def _tells(stream: StreamReport) -> bool:
@@ -156,8 +198,10 @@ class Words:
         return Text(ascii_only(text) if self._plain else text, style=style)
 
 
-def _stream(report: StreamReport, width: int, *, plain: bool, brief: bool) -> RenderableType:
-    """One stream: what was asked, its hops, what else was found."""
+def _stream(
+    report: StreamReport, width: int, *, plain: bool, brief: bool, alike: Sequence[StreamReport] = ()
+) -> RenderableType:
+    """One stream: what was asked, its hops, what else was found, and how many more say the same."""
     words = Words(plain)
     parts: list[RenderableType] = [words.text(shorten_middle(title(report), width), "bold")]
     parts += [Padding(hop_lines(judged, words), (0, 0, 0, 2)) for judged in report.hops]
@@ -165,6 +209,8 @@ def _stream(report: StreamReport, width: int, *, plain: bool, brief: bool) -> Re
         parts.append(Padding(words.text(alone_line(report), "yellow"), (0, 0, 0, 2)))
     wanted = [finding for finding in report.findings if not brief or finding.severity != "info"]
     parts += [Padding(_finding(finding, words), (0, 0, 0, 2)) for finding in wanted]
+    if alike:
+        parts.append(Padding(words.text(alike_line(alike), "yellow"), (0, 0, 0, 2)))
     return Padding(Group(*parts), (0, 0, 1, 0))
 
 
@@ -174,6 +220,15 @@ def title(report: StreamReport) -> str:
     what = f"{request.method} {request.url}" if request else "a response whose request was not seen"
     taps = "→".join(trace.tap for trace in report.stream.traces)
     return visible(f"{what}  {taps}")
+
+
+def alike_line(alike: Sequence[StreamReport]) -> str:
+    """How many more streams say the same, with the holds of those that have some."""
+    holds = [
+        judged.hop.hold_max_ms or 0.0 for stream in alike for judged in stream.hops if judged.hop.flagged
+    ]
+    held = f", the longest hold {max(holds):,.0f} ms" if any(holds) else ""
+    return f"and {plural(len(alike), 'stream')} more in the same way{held} (--all shows each)"
 
 
 def alone_line(report: StreamReport) -> str:
@@ -223,15 +278,17 @@ def holds_line(judged: Judged) -> str:
     return f"{holds} ms (p50 / p95 / max) over a baseline of {hop.baseline_ms:,.2f} ms{error}"
 
 
-def _finding(finding: Finding, words: Words) -> RenderableType:
+def _finding(finding: Finding, words: Words, *, more: int = 0) -> RenderableType:
+    """A finding; `more`: as often is the same said, but for the numbers."""
     line = Table.grid(padding=(0, 1))
     line.add_column(no_wrap=True)
     line.add_column()
     at = f"{finding.at_ms / 1000:,.2f} s"
     whole = finding.hop or not finding.tap  # a hop is named in the text, and its taps with it
+    text = finding.text if whole else f"{finding.tap}: {finding.text}"
     line.add_row(
         words.text(f"{at} {finding.severity}", SEVERITIES.get(finding.severity, "")),
-        words.text(finding.text if whole else f"{finding.tap}: {finding.text}"),
+        words.text(f"{text} (and {more:,} more of these: --all shows each)" if more else text),
     )
     return line
 

@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sse_tap.cli import main
+from sse_tap.cli.hops import repeated
+from sse_tap.verdict.finding import Finding
 from tests.build import SSE, event, trace, write
 
 EVERY_100 = [(100 * i, event(str(i))) for i in range(1, 21)]
@@ -160,3 +162,43 @@ def test_a_file_that_is_no_trace_is_one_clear_line(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.stderr
+
+
+LATE = [(2001, data) for _, data in EVERY_100]
+
+
+def test_of_many_streams_that_say_the_same_one_is_told_whole(tmp_path: Path) -> None:
+    for number in range(6):
+        pair(tmp_path, LATE, name=f"s{number}", at=10_000 * number, body=str(number).encode())
+    text = " ".join(hops(tmp_path).stdout.split())
+    assert text.count("20 blocks sent over") == 1
+    assert "and 5 streams more in the same way, the longest hold 1,901 ms (--all shows each)" in text
+    assert "6 streams, 6 hops, 6 flagged" in text
+    everything = hops(tmp_path, "--all").stdout
+    assert everything.count("20 blocks sent over") == 6
+    assert "in the same way" not in everything
+    assert len(json.loads(hops(tmp_path, "--json").stdout)["streams"]) == 6
+
+
+def test_what_differs_in_cause_or_findings_is_told_by_itself(tmp_path: Path) -> None:
+    caddy = (*SSE, ("via", "1.1 Caddy"))
+    for number in range(5):
+        pair(tmp_path, LATE, name=f"s{number}", at=10_000 * number, body=str(number).encode())
+    pair(tmp_path, LATE, name="caddy", at=60_000, body=b"caddy", headers=caddy)
+    text = " ".join(hops(tmp_path).stdout.split())
+    assert text.count("20 blocks sent over") == 2
+    assert "and 4 streams more" in text
+
+
+def test_three_alike_are_told_one_by_one(tmp_path: Path) -> None:
+    for number in range(3):
+        pair(tmp_path, LATE, name=f"s{number}", at=10_000 * number, body=str(number).encode())
+    assert hops(tmp_path).stdout.count("20 blocks sent over") == 3
+
+
+def test_a_finding_of_many_streams_that_comes_again_is_told_once() -> None:
+    found = [
+        Finding("repeats", "warning", n, f"came {n} times, 3.{n} s after", tap="edge") for n in (4, 5, 6)
+    ]
+    other = Finding("repeats", "warning", 9, "came 4 times, 3.4 s after", tap="origin")
+    assert repeated([*found, other]) == [found, [other]]
