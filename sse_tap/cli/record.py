@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -14,6 +18,8 @@ from sse_tap.cli.output import plain_terminal
 from sse_tap.tap.spec import TapSpec, check_taps, parse_tap
 from sse_tap.util.outlet import Outlet
 from sse_tap.util.text import ascii_only, visible
+
+EVERY = ""  # no tap can have this name
 
 
 def _taps(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[TapSpec]:
@@ -54,7 +60,15 @@ def _taps(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...])
 @click.option(
     "--insecure", multiple=True, metavar="NAME", help="Take any certificate of this tap's upstream."
 )
-@click.option("--keep-host", is_flag=True, help="Pass the Host header on as the client sent it.")
+@click.option(
+    "--keep-host",
+    "kept",
+    is_flag=False,
+    flag_value=EVERY,
+    multiple=True,
+    metavar="[NAME]",
+    help="Pass the Host header on as the client sent it: at this tap, or at all of them.",
+)
 @click.option("--no-check", is_flag=True, help="Start even where an upstream does not answer yet.")
 @click.option("--set", "settings", multiple=True, metavar="OPT=VALUE", help="Set an option of mitmproxy.")
 def command(
@@ -63,7 +77,7 @@ def command(
     alarm: int | None,
     live: bool,
     insecure: tuple[str, ...],
-    keep_host: bool,
+    kept: tuple[str, ...],
     no_check: bool,
     settings: tuple[str, ...],
 ) -> int:
@@ -72,17 +86,15 @@ def command(
     Each tap relays the bytes untouched and writes one trace for each stream. Point the client at the
     downstream tap, and the proxy under suspicion at the upstream tap. Stop with Ctrl-C.
     """
-    specs = _with_insecure(taps, insecure, warn=not live)
+    specs = _with_kept(_with_insecure(taps, insecure, warn=not live), kept)
     settings = (*settings, *((f"sse_tap_alarm={alarm}",) if alarm else ()))
     if live:
-        return _watch(specs, output, keep_host, no_check, settings)
-    _record(specs, output, keep_host, no_check, settings)
+        return _watch(specs, output, no_check, settings)
+    _record(specs, output, no_check, settings)
     return 0
 
 
-def _record(
-    specs: list[TapSpec], output: Path, keep_host: bool, no_check: bool, settings: tuple[str, ...]
-) -> None:
+def _record(specs: list[TapSpec], output: Path, no_check: bool, settings: tuple[str, ...]) -> None:
     from sse_tap.tap.runner import Job, StartFailed, run
 
     out, err = Outlet(sys.stdout), Outlet(sys.stderr)
@@ -90,7 +102,6 @@ def _record(
         taps=specs,
         directory=output,
         settings=settings,
-        keep_host=keep_host,
         check_upstreams=not no_check,
         ready=lambda where: _ready(out, specs, where, output),
         say=lambda text, level: _say(err, text, level),
@@ -104,19 +115,18 @@ def _record(
         err.close()
 
 
-def _watch(
-    specs: list[TapSpec], output: Path, keep_host: bool, no_check: bool, settings: tuple[str, ...]
-) -> int:
+def _watch(specs: list[TapSpec], output: Path, no_check: bool, settings: tuple[str, ...]) -> int:
     """The taps in a process of their own, the picture in this one: drawing must not delay a byte."""
     from sse_tap.cli.liveview import watch
 
     if not sys.stdout.isatty():
         raise click.UsageError("--live draws in a terminal, and this is none; leave it out")
-    arguments = ["record", "-o", str(output), *(["--keep-host"] if keep_host else [])]
+    arguments = ["record", "-o", str(output)]
     arguments += ["--no-check"] if no_check else []
     for spec in specs:
         arguments += ["--tap", f"{spec.name}={spec.listen}:{spec.url}"]
         arguments += ["--insecure", spec.name] if spec.insecure else []
+        arguments += ["--keep-host", spec.name] if spec.keep_host else []
     for setting in settings:
         arguments += ["--set", setting]
     return watch(arguments, output)
@@ -124,12 +134,23 @@ def _watch(
 
 def _with_insecure(specs: list[TapSpec], names: tuple[str, ...], *, warn: bool) -> list[TapSpec]:
     """The taps named are marked; `warn`: say so (with --live the process that runs them does)."""
+    _must_be_taps(specs, names, "--insecure")
     for name in names:
-        if name not in {spec.name for spec in specs}:
-            raise click.BadParameter(f"no tap has the name {name!r}", param_hint="'--insecure'")
         if warn:
             click.echo(f"warning: {name}: the upstream's certificate is not verified (--insecure)", err=True)
     return [replace(spec, insecure=spec.name in names) for spec in specs]
+
+
+def _with_kept(specs: list[TapSpec], names: tuple[str, ...]) -> list[TapSpec]:
+    """The taps named keep the Host; EVERY names them all."""
+    _must_be_taps(specs, [name for name in names if name != EVERY], "--keep-host")
+    return [replace(spec, keep_host=EVERY in names or spec.name in names) for spec in specs]
+
+
+def _must_be_taps(specs: list[TapSpec], names: Iterable[str], option: str) -> None:
+    for name in names:
+        if name not in {spec.name for spec in specs}:
+            raise click.BadParameter(f"no tap has the name {name!r}", param_hint=f"'{option}'")
 
 
 def _ready(out: Outlet, specs: list[TapSpec], where: dict[str, str], output: Path) -> None:
@@ -142,7 +163,26 @@ def _ready(out: Outlet, specs: list[TapSpec], where: dict[str, str], output: Pat
 
 def _say(err: Outlet, text: str, level: int) -> None:
     word = "error: " if level >= logging.ERROR else "warning: " if level >= logging.WARNING else ""
-    err.say(_spelled(f"{word}{text}"))
+    columns = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    err.say(dated(_spelled(f"{word}{text}"), datetime.now(UTC), columns))
+
+
+def dated(text: str, moment: datetime, columns: int | None) -> str:
+    """A line with its time of day (UTC, as in `sse-tap ls`); on a terminal of so many columns it is broken
+    between words, and what follows stands below its text.
+    """
+    stamp = f"{moment:%H:%M:%S}Z "
+    if columns is None:
+        return stamp + text
+    return "\n".join(
+        textwrap.wrap(
+            stamp + text,
+            max(columns, 2 * len(stamp)),
+            subsequent_indent=" " * len(stamp),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
 
 
 def _spelled(text: str) -> str:

@@ -66,6 +66,18 @@ _BEAT = 0.02  # seconds between two looks at the event loop's lateness
 _LATE = 0.005  # seconds of lateness that are worth a `lag` record
 
 
+class KeepingHost:
+    """mitmproxy's options for the connections of a tap that keeps the Host; all else is as it was set."""
+
+    keep_host_header = True
+
+    def __init__(self, options: Any) -> None:
+        self._options = options
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._options, name)
+
+
 class SSETap:
     """mitmproxy addon that records streams.
 
@@ -212,10 +224,12 @@ class SSETap:
         """
         self.running()
         self._reached.add(self._name(client))
-        if self._recorder is None or not self._can_wire(client.proxy_mode):
-            return
         handler = cast(Any, ctx.master.addons.get("proxyserver")).connections.get(client.id)
         top = getattr(handler, "layer", None)
+        if top is not None and self._keeps_host(client):
+            top.context.options = KeepingHost(top.context.options)
+        if self._recorder is None or not self._can_wire(client.proxy_mode):
+            return
         if type(top) is modes.ReverseProxy and top.context.layers == [top]:
             top.context.layers.clear()
             handler.layer = WireReverse(top.context)
@@ -234,6 +248,11 @@ class SSETap:
             nextlayer.layer = self._first_layers(nextlayer, mode)
         elif any(isinstance(item, WireClientTLS) for item in layers) and not self._needs_http(client, mode):
             nextlayer.layer = self._wire(nextlayer, mode)
+
+    def _keeps_host(self, client: connection.Client) -> bool:
+        """Whether the Host passes as the client sent it: by mitmproxy's option, or for this tap."""
+        spec = self._specs.get(client.proxy_mode.full_spec)
+        return bool(ctx.options.keep_host_header or (spec and spec.keep_host))
 
     def _first_layers(self, nextlayer: layer.NextLayer, mode: mode_specs.ReverseMode) -> layer.Layer:
         """mitmproxy's TLS where either side has it, and at the end of the stack the wire layer.
@@ -257,11 +276,13 @@ class SSETap:
         scheme = "https" if context.client.tls else "http"
         protocol = "h2" if context.client.alpn == b"h2" else ""
         record = self._recorder.connection(self._tap(context.client, "wire"), scheme, protocol)
-        return WireLayer(context, record, Reads().number, self._rewriter(mode, protocol))
+        return WireLayer(context, record, Reads().number, self._rewriter(context.client, mode, protocol))
 
-    def _rewriter(self, mode: mode_specs.ReverseMode, protocol: str) -> HostRewriter | None:
+    def _rewriter(
+        self, client: connection.Client, mode: mode_specs.ReverseMode, protocol: str
+    ) -> HostRewriter | None:
         host, port = mode.address
-        rewrite = not ctx.options.keep_host_header and names_a_host(host)
+        rewrite = not self._keeps_host(client) and names_a_host(host)
         if protocol == "h2" or not (rewrite or ctx.options.sse_tap_inject):
             return None
         inject = traceparent_line if ctx.options.sse_tap_inject else None
@@ -271,7 +292,7 @@ class SSETap:
         """HTTP/2's :authority cannot be rewritten on the wire (it is compressed): mitmproxy must."""
         if client.alpn == b"h2" and ctx.options.sse_tap_inject:
             return True
-        if client.alpn != b"h2" or ctx.options.keep_host_header or not names_a_host(mode.address[0]):
+        if client.alpn != b"h2" or self._keeps_host(client) or not names_a_host(mode.address[0]):
             return False
         return not same_host(client.sni or "", mode.address[0])
 
@@ -301,7 +322,8 @@ class SSETap:
         if not isinstance(client.proxy_mode, mode_specs.ReverseMode):
             return
         if any(isinstance(item, ServerTLSLayer) for item in context.layers):
-            if client.sni and server.address and not names_a_host(server.address[0]):
+            named = server.address is not None and names_a_host(server.address[0])
+            if client.sni and server.address and (not named or self._keeps_host(client)):
                 server.sni = client.sni  # an address names no virtual host: only the client can
         elif b"http/1.1" in (client.alpn_offers or ()):
             client.alpn = b"http/1.1"  # a plain upstream speaks no HTTP/2 that was negotiated

@@ -46,7 +46,6 @@ class Job:
     taps: Sequence[TapSpec]
     directory: Path
     settings: Sequence[str] = ()
-    keep_host: bool = False
     check_upstreams: bool = True
     listeners: Sequence[Listener] = ()
     seams: Seams | None = None
@@ -161,7 +160,6 @@ def _master(job: Job, log: _Log) -> master.Master:
         opts.update(
             mode=[spec.mode for spec in job.taps],
             sse_tap_dir=str(job.directory),
-            keep_host_header=job.keep_host,
             onboarding=False,
         )
         opts.set(*job.settings)

@@ -25,6 +25,7 @@ class TapSpec:
     port: int
     url: str
     insecure: bool = False
+    keep_host: bool = False
 
     @property
     def upstream(self) -> tuple[str, int]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from sse_tap.cli.record import dated
 from sse_tap.util.ports import free_port
 from tests.transparency.peers import Origin
 from tests.transparency.taps import Taps
@@ -88,3 +90,16 @@ def test_it_says_where_it_listens_and_what_came_of_it(tmp_path: Path) -> None:
         assert f"{name:4}  http://127.0.0.1:{port} → http://127.0.0.1:{origin.port}" in listening
     assert f"recording to {tmp_path / 'recordings'} (Ctrl-C stops)" in listening
     assert "Traceback" not in taps.log
+
+
+def test_lines_have_the_time_of_day_and_break_between_words() -> None:
+    moment = datetime(2026, 11, 26, 16, 4, 23, tzinfo=UTC)
+    text = "POST /chat/stream  200  32 blocks  origin→edge coalesces: 32 blocks sent over 3 s came at once"
+    assert dated(text, moment, None) == f"16:04:23Z {text}"
+    lines = dated(text, moment, 40).split("\n")
+    assert lines[0].startswith("16:04:23Z POST /chat/stream")
+    assert all(len(line) <= 40 for line in lines)
+    assert all(line.startswith(" " * 10) for line in lines[1:])
+    assert " ".join(" ".join(lines).split()) == f"16:04:23Z {' '.join(text.split())}"
+    url = "https://chat.example/" + "x" * 60
+    assert url in dated(f"warning: {url}", moment, 40)
