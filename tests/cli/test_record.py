@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from sse_tap.cli.record import dated
+from sse_tap.demo.client import blocks
+from sse_tap.demo.origin import Origin as StreamOrigin
+from sse_tap.demo.taps import Taps as DemoTaps
 from sse_tap.util.ports import free_port
 from tests.transparency.peers import Origin
 from tests.transparency.taps import Taps
@@ -103,3 +107,29 @@ def test_lines_have_the_time_of_day_and_break_between_words() -> None:
     assert " ".join(" ".join(lines).split()) == f"16:04:23Z {' '.join(text.split())}"
     url = "https://chat.example/" + "x" * 60
     assert url in dated(f"warning: {url}", moment, 40)
+
+
+TAPS = 20
+EVENTS = 5  # and a last one, [DONE]
+
+
+def test_twenty_taps_in_one_process(tmp_path: Path) -> None:
+    names = [f"tap{number}" for number in range(TAPS)]
+    with (
+        StreamOrigin() as origin,
+        DemoTaps(dict.fromkeys(names, origin.url), tmp_path, tmp_path / "recordings") as taps,
+    ):
+        urls = [f"{taps.urls[name]}/test/stream?n={EVENTS}&interval=0.05&of={name}" for name in names]
+        with ThreadPoolExecutor(TAPS) as pool:
+            got = [*pool.map(lambda url: len([*blocks(url)]), urls)]
+        traces = taps.new_traces(TAPS, patience=20)
+    assert got == [EVENTS + 1] * TAPS
+    found = {trace.header.tap: trace for trace in traces}
+    assert sorted(found) == sorted(names)
+    for name, trace in found.items():
+        assert trace.request is not None
+        assert trace.request.url.endswith(f"of={name}")
+        assert trace.chunks.body.count(b"\n\n") == EVENTS + 1
+        assert trace.end is not None
+        assert trace.end.reason == "complete"
+        assert not trace.lost
