@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +23,69 @@ from sse_tap.util.urls import path_of
 from sse_tap.verdict.report import StreamReport, report_on
 
 _WAIT = 2.0  # seconds the judge waits for the writer to finish a trace
+_REMEMBERED = 32  # traces that stood alone
 
 
 def main() -> None:
     """Answer every line of paths on standard input with a line of verdicts on standard output."""
     behave(5)
+    judge = Judge()
     for request in sys.stdin:
-        print(json.dumps(list(judged([Path(path) for path in json.loads(request)]))), flush=True)
+        print(json.dumps(list(judge.judged([Path(path) for path in json.loads(request)]))), flush=True)
 
 
-def judged(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """For each stream of these finished traces its paths, a line for people, and the worst verdict."""
-    traces = [trace for path in paths if (trace := _finished(path)) is not None]
-    for report in report_on([Seen(trace) for trace in traces]).streams:
-        verdicts = [str(judged.hop.verdict) for judged in report.hops if judged.hop.verdict != "clean"]
-        yield {
-            "paths": [trace.source for trace in report.stream.traces],
-            "text": line_of(report),
-            "verdict": verdicts[0] if verdicts else "clean",
-            "flagged": report.flagged,
-        }
+class Judge:
+    """Remembers the latest traces that stood alone: what is the same stream may end much later."""
+
+    def __init__(self) -> None:
+        self._alone: deque[tuple[Path, str, int]] = deque(maxlen=_REMEMBERED)  # path, tap, end (monotonic ns)
+
+    def judged(self, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+        """For each stream of these finished traces its paths, a line for people, and the worst verdict."""
+        fresh = [trace for path in paths if (trace := _finished(path)) is not None]
+        known = {trace.source for trace in fresh}
+        for report in report_on([Seen(trace) for trace in [*fresh, *self._beside(fresh)]]).streams:
+            traces = report.stream.traces
+            if known.isdisjoint(trace.source for trace in traces):
+                continue
+            self._remember(traces)
+            verdicts = [str(judged.hop.verdict) for judged in report.hops if judged.hop.verdict != "clean"]
+            yield {
+                "paths": [trace.source for trace in traces],
+                "text": line_of(report),
+                "verdict": verdicts[0] if verdicts else "clean",
+                "flagged": report.flagged,
+            }
+
+    def _beside(self, fresh: Sequence[Trace]) -> list[Trace]:
+        """Those that stood alone, of other taps, and had not ended when the first of these began."""
+        if not fresh or not self._alone:
+            return []
+        taps = {trace.tap for trace in fresh}
+        since = min(trace.header.clock.origin_ns for trace in fresh)
+        near = [path for path, tap, end in self._alone if end >= since and taps != {tap}]
+        return [trace for path in near if (trace := _read(path)) is not None]
+
+    def _remember(self, traces: Sequence[Trace]) -> None:
+        for trace in traces:
+            entry = Path(trace.source), trace.tap, trace.header.clock.origin_ns + finish_of(trace)
+            if entry in self._alone:
+                self._alone.remove(entry)
+            if len(traces) == 1:
+                self._alone.append(entry)
+
+
+def _read(path: Path) -> Trace | None:
+    with suppress(TraceError, OSError):
+        return read_trace(path)
+    return None
 
 
 def _finished(path: Path) -> Trace | None:
     """The trace, once its end is written; as far as it is where that takes too long; None if unreadable."""
     deadline = time.monotonic() + _WAIT
     while True:
-        try:
-            trace = read_trace(path)
-        except (TraceError, OSError):
-            trace = None
+        trace = _read(path)
         if (trace and trace.end) or time.monotonic() > deadline:
             return trace
         time.sleep(0.02)

@@ -7,27 +7,48 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sse_tap.judging import judged
+from sse_tap.judging import Judge
+from tests import build
 from tests.recording.test_verdict_lines import held_pair
 
 
 def test_the_judge_names_the_hop_and_its_evidence(tmp_path: Path) -> None:
-    [line] = judged(held_pair(tmp_path))
+    [line] = Judge().judged(held_pair(tmp_path))
     assert line["flagged"]
     assert line["verdict"] == "coalesces"
     assert "origin→edge coalesces: 10 blocks" in line["text"]
 
 
 def test_one_tap_alone_has_a_line_too(tmp_path: Path) -> None:
-    [line] = judged(held_pair(tmp_path)[:1])
+    [line] = Judge().judged(held_pair(tmp_path)[:1])
     assert not line["flagged"]
+    assert "origin alone" in line["text"]
+
+
+def test_a_trace_that_stood_alone_is_paired_with_one_that_ends_later(tmp_path: Path) -> None:
+    up, down = held_pair(tmp_path)
+    judge = Judge()
+    [alone] = judge.judged([up])
+    assert "origin alone" in alone["text"]
+    [line] = judge.judged([down])
+    assert {*line["paths"]} == {str(up), str(down)}
+    assert line["verdict"] == "coalesces"
+    assert [*judge.judged([])] == []
+
+
+def test_what_was_told_is_not_told_again(tmp_path: Path) -> None:
+    up, down = held_pair(tmp_path)
+    judge = Judge()
+    assert len([*judge.judged([up, down])]) == 1
+    other = build.trace("origin", [(5.0, b"data: other\n\n")], url="http://h/other", id="other")
+    [line] = judge.judged(build.write(tmp_path, other))
     assert "origin alone" in line["text"]
 
 
 def test_an_unreadable_trace_has_no_line(tmp_path: Path) -> None:
     path = tmp_path / "x.sse.jsonl"
     path.write_text("no trace")
-    assert list(judged([path])) == []
+    assert list(Judge().judged([path])) == []
 
 
 def test_it_answers_a_line_of_paths_with_a_line_of_verdicts(tmp_path: Path) -> None:

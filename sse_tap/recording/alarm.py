@@ -17,6 +17,7 @@ from sse_tap.blocks.ndjson import NDJSON_TYPES, LineParser
 from sse_tap.blocks.sse import SSEParser
 from sse_tap.observe.facts import BodyChunks, Ended, Fact, RequestEnd, RequestHead, ResponseHead
 from sse_tap.recording.desk import Recorded
+from sse_tap.recording.kin import akin, tail
 from sse_tap.trace.records import header_value, media_type
 from sse_tap.util.text import duration, plural, visible
 
@@ -50,10 +51,12 @@ class _Flow:
     def key(self) -> _Key:
         """What the exchanges of one stream have in common at every tap."""
         head = self.exchange.head
-        return head.method, head.target, self.exchange.body_sha256
+        return head.method, tail(head.target), self.exchange.body_sha256
 
     def could_be(self, other: _Flow) -> bool:
-        """Whether what was seen of both bodies is the same as far as both go."""
+        """Whether the requests are akin, and what was seen of both bodies is the same as far as both go."""
+        if not akin(self.exchange.head.target, other.exchange.head.target):
+            return False
         size = min(len(self.prefix), len(other.prefix))
         return self.prefix[:size] == other.prefix[:size]
 

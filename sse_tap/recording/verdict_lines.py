@@ -14,15 +14,19 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO
 
 from sse_tap.observe.facts import Ended, Fact, RequestHead
 from sse_tap.recording.desk import Recorded
+from sse_tap.recording.kin import akin
 from sse_tap.util import child
 from sse_tap.util.text import plural
 
-_LATEST = 2_000_000_000  # ns after which a finished trace is judged though like ones are still open
+_LATEST = 2_000_000_000  # ns for which a finished trace waits for what ran beside it at other taps
+_KIN_LATEST = 15_000_000_000  # ... and for one with a like request, which may be the same stream
+_CROWD = 8  # like requests at another tap among which nobody could say which one to wait for
+_MOST_PAIRS = 20_000  # of finished and open exchanges that are looked at
 _MAX_WAITING = 200  # batches that may wait for the judge; more are not judged, and it is said
 _EVERY = 50_000_000  # ns between two looks
 
@@ -38,12 +42,27 @@ class Line:
 
 
 @dataclass(slots=True)
-class _Kin:
-    """Exchanges with the same request: those still open, and the traces that wait to be judged."""
+class _Run:
+    """One exchange. `path`: its trace, once it is over."""
 
-    open: set[int] = field(default_factory=set)
-    done: list[str] = field(default_factory=list)
-    since: int = 0
+    tap: str
+    method: str
+    target: str
+    begin: int
+    end: int = 0
+    path: str = ""
+
+    def ran_beside(self, other: _Run) -> bool:
+        """Whether both were under way at another tap each, at some moment."""
+        return (
+            self.tap != other.tap
+            and self.begin <= (other.end or self.begin)
+            and other.begin <= (self.end or other.begin)
+        )
+
+    def akin(self, other: _Run) -> bool:
+        """Whether, by their requests, both may be one stream."""
+        return self.method == other.method and akin(self.target, other.target)
 
 
 class VerdictLines:
@@ -54,8 +73,8 @@ class VerdictLines:
 
     def __init__(self, tell: Callable[[Line], None], say: Callable[[str], None]) -> None:
         self._tell, self._say = tell, say
-        self._kin: dict[tuple[str, str], _Kin] = {}
-        self._keys: dict[int, tuple[str, str]] = {}
+        self._open: dict[int, _Run] = {}
+        self._done: list[_Run] = []
         self._looked = 0
         self._batches: queue.Queue[list[str] | None] = queue.Queue(_MAX_WAITING)
         self._judge: subprocess.Popen[str] | None = None
@@ -68,39 +87,50 @@ class VerdictLines:
     def fact(self, exchange: Recorded, fact: Fact) -> None:
         """Notice when a stream begins and ends at a tap."""
         if isinstance(fact, RequestHead):
-            key = (fact.method, fact.target)
-            self._keys[exchange.number] = key
-            self._kin.setdefault(key, _Kin()).open.add(exchange.number)
+            self._open[exchange.number] = _Run(exchange.tap.name, fact.method, fact.target, fact.t)
         elif isinstance(fact, Ended) or exchange.ignored:
-            self._over(exchange, fact.t)
-
-    def _over(self, exchange: Recorded, t: int) -> None:
-        key = self._keys.pop(exchange.number, None)
-        if key is None:
-            return
-        kin = self._kin[key]
-        kin.open.discard(exchange.number)
-        if exchange.path is not None:
-            kin.done.append(str(exchange.path))
-            kin.since = kin.since or t
-        elif not kin.open and not kin.done:
-            del self._kin[key]
+            run = self._open.pop(exchange.number, None)
+            if run is not None and exchange.path is not None:
+                run.end, run.path = fact.t, str(exchange.path)
+                self._done.append(run)
 
     def tick(self, t: int) -> None:
         """Send what is over at every tap to the judge."""
-        if t - self._looked < _EVERY:
+        if t - self._looked < _EVERY or not self._done:
             return
         self._looked = t
-        for key in [key for key, kin in self._kin.items() if kin.done and self._ripe(kin, t)]:
-            kin = self._kin[key]
-            self._send(kin.done)
-            kin.done, kin.since = [], 0
-            if not kin.open:
-                del self._kin[key]
+        waiting = self._waiting(t)
+        ripe = [run.path for run in self._done if id(run) not in waiting]
+        if ripe:
+            self._done = [run for run in self._done if id(run) in waiting]
+            self._send(ripe)
 
-    @staticmethod
-    def _ripe(kin: _Kin, t: int) -> bool:
-        return not kin.open or t - kin.since > _LATEST
+    def _waiting(self, t: int) -> set[int]:
+        """The id() of those that wait for an open exchange, and of those that ran beside such a one."""
+        young = [run for run in self._done if t - run.end < _KIN_LATEST]
+        if len(young) * len(self._open) > _MOST_PAIRS:
+            return {id(run) for run in young if t - run.end < _LATEST}
+        found = {id(run) for run in young if self._may_come(run, t)}
+        fresh = [run for run in young if id(run) in found]
+        while fresh:
+            fresh = [
+                run
+                for run in young
+                if id(run) not in found and any(run.ran_beside(one) and run.akin(one) for one in fresh)
+            ]
+            found.update(map(id, fresh))
+        return found
+
+    def _may_come(self, run: _Run, t: int) -> bool:
+        """Whether more of this stream may still come: what is open at another tap ran beside it."""
+        beside = [other for other in self._open.values() if other.ran_beside(run)]
+        here = {done.tap for done in self._done if done.akin(run) and done.ran_beside(run)}
+        kin = [other for other in beside if other.akin(run)]
+        if t - run.end < _LATEST:
+            return bool(kin) or any(other.tap not in here for other in beside)
+        return any(
+            other.tap not in here and sum(one.tap == other.tap for one in kin) <= _CROWD for other in kin
+        )
 
     def _send(self, paths: list[str]) -> None:
         try:
@@ -110,10 +140,10 @@ class VerdictLines:
 
     def close(self, timeout: float = 3.0) -> None:
         """Judge what is left and end the judge; waits `timeout` seconds at most."""
-        for kin in self._kin.values():
-            if kin.done:
-                self._send(kin.done)
-        self._kin.clear()
+        if self._done:
+            self._send([run.path for run in self._done])
+            self._done = []
+        self._open.clear()
         deadline = time.monotonic() + timeout
         with contextlib.suppress(queue.Full):
             self._batches.put(None, timeout=timeout)

@@ -92,6 +92,25 @@ def test_a_hop_that_holds_is_told_once_and_once_again_when_it_lets_go(stage: Sta
     assert stage.said[1:] == ["origin→edge let go after 1.2 s — POST /chat/stream"]
 
 
+def test_a_hop_that_strips_a_prefix_of_the_path_is_followed(stage: Stage) -> None:
+    edge, origin = stage.request("edge", 0, "/api/chat/stream"), stage.request("origin", 1)
+    stage.respond(origin, 5)
+    stage.respond(edge, 6)
+    stage.event(origin, 10, b"data: 1\n\n")
+    stage.tick(700)
+    [said] = stage.said
+    assert said.startswith("origin→edge is holding 1 block")
+
+
+def test_a_request_that_only_ends_alike_is_another_stream(stage: Stage) -> None:
+    edge, origin = stage.request("edge", 0, "/other/stream"), stage.request("origin", 1, "/chat/stream")
+    stage.respond(origin, 5)
+    stage.respond(edge, 6)
+    stage.event(origin, 10, b"data: 1\n\n")
+    stage.tick(700)
+    assert stage.said == []
+
+
 @pytest.mark.parametrize(
     ("kind", "blocks"), [("text/plain", "1 block"), ("application/x-ndjson; charset=utf-8", "2 blocks")]
 )

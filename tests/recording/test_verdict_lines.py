@@ -47,8 +47,8 @@ def lines(heard: list[Line]) -> Iterator[VerdictLines]:
     assert not any(thread.name == "sse-tap verdicts" for thread in threading.enumerate())
 
 
-def exchange(number: int, tap: str, path: Path | None) -> FakeExchange:
-    head = RequestHead(number, "GET", "http", "h", "/x", "HTTP/1.1", ())
+def exchange(number: int, tap: str, path: Path | None, target: str = "/x") -> FakeExchange:
+    head = RequestHead(number, "GET", "http", "h", target, "HTTP/1.1", ())
     return FakeExchange(number, Tap(tap, "", "", "wire"), head, path)
 
 
@@ -87,8 +87,89 @@ def test_what_is_no_stream_is_forgotten(lines: VerdictLines) -> None:
     lines.fact(cast(Exchange, page), page.head)
     page.ignored = True
     lines.fact(cast(Exchange, page), ResponseHead(2, 200, "HTTP/1.1", ()))
-    assert not lines._kin
-    assert not lines._keys
+    assert not lines._open
+    assert not lines._done
+
+
+class Batches(VerdictLines):
+    """Keeps what it would send to the judge."""
+
+    def __init__(self) -> None:
+        self.sent: list[set[str]] = []
+        super().__init__(lambda line: None, lambda text: None)
+
+    def _send(self, paths: list[str]) -> None:
+        self.sent.append({*paths})
+
+    def begin(self, number: int, tap: str, target: str = "/x") -> FakeExchange:
+        made = exchange(number, tap, Path(f"{number}"), target)
+        self.fact(cast(Exchange, made), made.head)
+        return made
+
+    def end(self, made: FakeExchange, t: float) -> None:
+        self.fact(cast(Exchange, made), Ended(round(t * 1000) * MS, "complete"))
+
+    def at(self, t: float) -> list[set[str]]:
+        """What was sent by second `t`."""
+        self.tick(round(t * 1000) * MS)
+        return self.sent
+
+
+@pytest.fixture
+def batches() -> Iterator[Batches]:
+    made = Batches()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("target", ["/x", "/api/x"])
+def test_a_hop_that_strips_a_prefix_or_ends_seconds_later_is_waited_for(
+    batches: Batches, target: str
+) -> None:
+    edge, origin = batches.begin(1, "edge", target), batches.begin(2, "origin")
+    batches.end(origin, 1)
+    assert batches.at(9) == []
+    batches.end(edge, 10)
+    assert batches.at(10.1) == [{"1", "2"}]
+
+
+def test_it_is_not_waited_for_ever(batches: Batches) -> None:
+    batches.begin(1, "edge")
+    batches.end(batches.begin(2, "origin"), 1)
+    assert batches.at(15.9) == []
+    assert batches.at(16.1) == [{"2"}]
+
+
+def test_one_that_rewrites_the_request_is_waited_for_shortly(batches: Batches) -> None:
+    origin, model = batches.begin(1, "origin", "/chat"), batches.begin(2, "model", "/v1/completions")
+    batches.end(model, 1)
+    assert batches.at(1.5) == []
+    batches.end(origin, 1.6)
+    assert batches.at(1.7) == [{"1", "2"}]
+
+
+def test_streams_that_never_end_keep_no_other_from_its_line(batches: Batches) -> None:
+    batches.begin(1, "edge", "/events")
+    batches.begin(2, "origin", "/events")
+    edge, origin = batches.begin(3, "edge", "/chat"), batches.begin(4, "origin", "/chat")
+    batches.end(origin, 1)
+    assert batches.at(1.1) == []
+    batches.end(edge, 1.2)
+    assert batches.at(1.3) == [{"3", "4"}]
+
+
+def test_what_runs_at_the_same_tap_is_not_waited_for(batches: Batches) -> None:
+    batches.begin(1, "edge")
+    batches.end(batches.begin(2, "edge"), 1)
+    assert batches.at(1.1) == [{"2"}]
+
+
+def test_of_a_crowd_nobody_is_waited_for_long(batches: Batches) -> None:
+    for number in range(20):
+        batches.begin(number, "edge")
+    batches.end(batches.begin(30, "origin"), 1)
+    assert batches.at(2.9) == []
+    assert batches.at(3.1) == [{"30"}]
 
 
 class Hung(VerdictLines):
