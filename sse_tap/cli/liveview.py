@@ -23,7 +23,7 @@ from rich.text import Text
 
 from sse_tap.blocks.timing import Seen, start_of
 from sse_tap.cli.inputs import drawn
-from sse_tap.cli.output import console, plain_terminal
+from sse_tap.cli.output import console, hanging, plain_terminal
 from sse_tap.pairing.correlate import Stream, streams_of
 from sse_tap.picture.lanes import Picture, running
 from sse_tap.picture.timeline import Drawing, Timeline
@@ -34,6 +34,7 @@ FRAME = 0.25  # seconds between two frames
 SHARE = 4  # drawing may take one part in SHARE of the time
 KEPT = 60  # seconds a finished stream stays in the picture
 MAX_BYTES = 4 << 20  # a longer trace is too much to read again for every frame
+STAMP = 10  # cells that the time of day takes before what `record` says
 LEGEND = 4  # lines of the screen that the legend may take
 
 
@@ -178,4 +179,5 @@ def _draw(child: subprocess.Popen[bytes], stop: threading.Event, view: View, scr
 def _pass_on(lines: IO[bytes], screen: Console) -> None:
     """The child's words, above the picture."""
     for line in lines:
-        screen.print(Text(visible(line.decode("utf-8", "replace").rstrip("\n"))))
+        text = visible(line.decode("utf-8", "replace").rstrip("\n"))
+        screen.print(Text(hanging(text, screen.width, STAMP) if text[:1].isdigit() else text))

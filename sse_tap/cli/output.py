@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from typing import Any, NoReturn
 
 import click
@@ -46,6 +47,19 @@ def _plain_locale() -> bool:
         return False
     own = bool(sys.flags.utf8_mode)
     return (told("LC_ALL") or (not own and told("LC_CTYPE")) or told("LANG")) in ("C", "POSIX")
+
+
+def hanging(text: str, columns: int, indent: int) -> str:
+    """Text broken between words for so many columns; what follows its first line stands `indent` cells in."""
+    return "\n".join(
+        textwrap.wrap(
+            text,
+            max(columns, 2 * indent),
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
 
 
 def print_json(value: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-import textwrap
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from pathlib import Path
 import click
 
 from sse_tap.cli.options import examples
-from sse_tap.cli.output import plain_terminal
+from sse_tap.cli.output import hanging, plain_terminal
 from sse_tap.tap.spec import TapSpec, check_taps, parse_tap
 from sse_tap.util.outlet import Outlet
 from sse_tap.util.text import ascii_only, visible
@@ -172,17 +171,7 @@ def dated(text: str, moment: datetime, columns: int | None) -> str:
     between words, and what follows stands below its text.
     """
     stamp = f"{moment:%H:%M:%S}Z "
-    if columns is None:
-        return stamp + text
-    return "\n".join(
-        textwrap.wrap(
-            stamp + text,
-            max(columns, 2 * len(stamp)),
-            subsequent_indent=" " * len(stamp),
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    )
+    return stamp + text if columns is None else hanging(stamp + text, columns, len(stamp))
 
 
 def _spelled(text: str) -> str:

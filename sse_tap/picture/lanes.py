@@ -25,6 +25,7 @@ MANY = 5
 SILENCE_SHARE, STANDOUT_SHARE, STANDOUT = 1 / 8, 1 / 25, 4
 # Nothing sensible is longer than this; hostile traces are clamped to it (about 36 years, in ns).
 LIMIT = 1 << 60
+LONG_LAG = 20.0  # ms: the least hold that counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,12 @@ class Lane:
     id: str = ""
     offset: int = 0  # what was added to the trace's `t`
     running: bool = False  # the tap is still recording
+    exact: bool = False  # the machine itself said when chunks arrived, however late the tap was
+
+    @property
+    def late(self) -> list[Lag]:
+        """When the tap was so late that one should know: where its times are exact, only what is long."""
+        return [lag for lag in self.lags if not self.exact or lag.ms >= LONG_LAG]
 
     def at(self, t: int) -> int:
         """A time of this lane's own trace, on the picture's clock."""
@@ -187,6 +194,7 @@ def lane_of(trace: Trace, offset: int = 0, blocks: Blocks | None = None) -> Lane
         source=trace.source,
         id=trace.header.id,
         offset=offset,
+        exact=trace.header.stamps == "kernel",
     )
 
 

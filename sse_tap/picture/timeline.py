@@ -136,7 +136,10 @@ class Drawing:
         for lost in lane.lost:
             text = shorten(f"{glyphs.lost} lost {lost.chunks:,}", 30, glyphs.ellipsis)
             yield Label(scale.cell(lost.t), text, "bad", 8e18, glyphs.lost)
-        for lag in lane.lags:
+        for lag in lane.late:
+            if lane.exact:
+                yield Label(scale.cell(lag.t), glyphs.lag, "quiet", 1)
+                continue
             text = shorten(f"{glyphs.lag} lag {self._say(duration(lag.ms * 1e6))}", 30, glyphs.ellipsis)
             yield Label(scale.cell(lag.t), text, "tap", 1e18 + min(lag.ms, 1e12), glyphs.lag)
         if lane.queued:
@@ -245,7 +248,7 @@ class Timeline:
         lanes = [lane for drawing in self.drawings for lane in drawing.picture.lanes]
         if any(lane.lost for lane in lanes):
             yield Text.assemble((self.glyphs.lost, TONES["bad"]), " ", ("chunks not recorded", "dim"))
-        if any(lane.lags for lane in lanes):
+        if any(lane.late for lane in lanes):
             yield Text.assemble((self.glyphs.lag, TONES["tap"]), " ", ("the tap itself ran late", "dim"))
 
 

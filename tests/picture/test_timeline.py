@@ -16,6 +16,7 @@ from tests.build import content, ns, trace
 from tests.snapshots import expected
 from tests.snapshots.pictures import (
     PICTURES,
+    answer,
     buffered,
     clean,
     coalesced,
@@ -72,6 +73,17 @@ def test_losses_and_lag_are_said() -> None:
     assert "≈ lag 32 ms" in shown
     legend = " ".join(line.plain for line in Timeline([buffered()]).legend(100))
     assert "✗ chunks not recorded   ≈ the tap itself ran late" in legend
+
+
+def test_where_the_machine_stamps_lag_is_no_more_than_a_mark() -> None:
+    def shown(*lags: tuple[float, float]) -> str:
+        one = trace("edge", answer(), lags=lags)
+        exact = replace(one, header=replace(one.header, stamps="kernel"))
+        return text([picture([exact])], 100)
+
+    assert "≈" not in shown((700, 6.2), (900, 19.9))
+    assert "≈ the tap itself ran late" in shown((700, 31.5))
+    assert "lag 32 ms" not in shown((700, 31.5))
 
 
 def test_a_slow_client_is_said() -> None:
