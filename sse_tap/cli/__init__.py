@@ -178,7 +178,9 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 @click.group(
     cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="\b\nExample:\n  sse-tap timeline recordings",
+    epilog="\b\nCompletion of verbs and options, for bash (zsh_source and fish_source for those):\n"
+    '  eval "$(_SSE_TAP_COMPLETE=bash_source sse-tap)"\n\n'
+    "\b\nExample:\n  sse-tap timeline recordings",
 )
 @click.option(
     "--version",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -9,10 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 
+from sse_tap import __version__
+from sse_tap.blocks.timing import Seen, finish_of
 from sse_tap.checking.case import Case, Status
 from sse_tap.checking.check import Outcome, check
 from sse_tap.checking.expectations import EXPECTATIONS
@@ -20,13 +24,19 @@ from sse_tap.checking.rules import Expectation, Rule, expectation, rules_of
 from sse_tap.checking.values import EVERY, Pattern, pattern
 from sse_tap.checking.written import as_json as as_dict
 from sse_tap.checking.written import counts, junit
+from sse_tap.cli.asking import plans_of, request_options
 from sse_tap.cli.hops import Words, judged
+from sse_tap.cli.names import HOME
 from sse_tap.cli.options import Decorator, ascii_option, examples, json_option, traces_argument, width_option
 from sse_tap.cli.output import console, plain_terminal, print_json
+from sse_tap.probe.ask import AskError, ask
 from sse_tap.trace.records import MS
-from sse_tap.util.text import plural, visible
+from sse_tap.trace.redact import redact_url
+from sse_tap.util.text import duration, plural, visible
 from sse_tap.verdict.thresholds import MIN_HOLD
 
+REQUEST = tuple(inspect.signature(plans_of).parameters)[1:]
+ID = 8  # characters of an id
 MOST = 5  # streams that are listed of those that failed one expectation
 MARKS = {Status.PASSED: ("ok", "green"), Status.FAILED: ("FAIL", "bold red"), Status.SKIPPED: ("-", "dim")}
 
@@ -88,6 +98,7 @@ def _given(options: dict[str, Any]) -> tuple[Expectation, ...]:
         "sse-tap check recordings --stream /test/stream --events 10 --interval 1s±200ms --incremental",
         "sse-tap check recordings --stream 'POST /chat/*' --verdict clean --end complete --max-ttft 2s",
         "sse-tap check recordings --rules sse-tap.toml --junit sse-tap.xml",
+        "sse-tap check --probe https://chat.example/test/stream --max-time 30s --events 10 --incremental",
     )
 )
 @traces_argument()
@@ -101,6 +112,21 @@ def _given(options: dict[str, Any]) -> tuple[Expectation, ...]:
 @click.option("--tap", metavar="NAME", help="The tap to look at [default: the one nearest the client].")
 @_expectation_options()
 @click.option(
+    "--probe",
+    "url",
+    metavar="URL",
+    help="Ask URL first, as sse-tap probe does, and test the answer. These say how to ask:",
+)
+@request_options()
+@click.option(
+    "-o",
+    "--output",
+    default=HOME,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the answer to --probe is recorded, as tap client [default: recordings].",
+)
+@click.option(
     "--rules", type=click.Path(), metavar="FILE", help="Expectations from a TOML file, instead or besides."
 )
 @click.option(
@@ -113,6 +139,8 @@ def command(
     paths: tuple[str, ...],
     streams: Pattern | None,
     tap: str | None,
+    url: str | None,
+    output: Path,
     rules: str | None,
     xml: str | None,
     width: int | None,
@@ -127,7 +155,15 @@ def command(
     """
     if as_json and xml == "-":
         raise click.UsageError("--json and --junit - both write to standard output.")
-    outcomes = check(judged(paths, MIN_HOLD / MS), _rules(_given(options), streams, tap, rules))
+    wanted = _rules(_given(options), streams, tap, rules)
+    request = {name: value for name, value in options.items() if name in REQUEST}
+    if url is not None:
+        paths = (_asked(url, request, output, paths),)
+    elif given := [name for name in REQUEST if _is_given(name)]:
+        raise click.UsageError(
+            f"--{given[0].replace('_', '-')} says how to ask: give --probe URL, too."
+        )
+    outcomes = check(judged(paths, MIN_HOLD / MS), wanted)
     if xml is not None:
         _write(xml, junit(outcomes))
     if as_json:
@@ -135,6 +171,30 @@ def command(
     elif xml != "-":
         _show(outcomes, console(width=width), Words(plain or plain_terminal()))
     return int(any(outcome.failed for outcome in outcomes))
+
+
+def _asked(url: str, request: dict[str, Any], output: Path, paths: tuple[str, ...]) -> str:
+    """Ask, record, say in a line what came; the file of the trace. Raises ClickException."""
+    if paths != (HOME,):
+        raise click.UsageError("--probe tests the answer of its URL: give it or traces, not both.")
+    [plan] = plans_of([url], **request)
+    try:
+        asked = ask(plan, output, versions={"sse_tap": __version__}, report=_report)
+    except AskError as error:
+        raise click.ClickException(visible(str(error))) from None
+    seen = Seen(asked.trace)
+    took = duration(finish_of(asked.trace))
+    _report(f"asked {redact_url(url)}: {plural(len(seen.blocks), 'block')} in {took}, {asked.trace.source}")
+    return asked.trace.source
+
+
+def _report(text: str) -> None:
+    click.echo(visible(text), err=True)
+
+
+def _is_given(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source not in (None, ParameterSource.DEFAULT)
 
 
 def _rules(
@@ -183,7 +243,12 @@ def _show(outcomes: Sequence[Outcome], out: Console, words: Words) -> None:
 def _head(rule: str, outcomes: Sequence[Outcome]) -> str:
     """A rule's title, with the one stream that it found, or how many."""
     cases = _cases(outcomes)
-    return f"{rule}  ({cases[0].where if len(cases) == 1 else plural(len(cases), 'stream')})"
+    return f"{rule}  ({_where(cases[0]) if len(cases) == 1 else plural(len(cases), 'stream')})"
+
+
+def _where(case: Case) -> str:
+    """Which stream, with so much of its id that `sse-tap show` finds it."""
+    return f"{case.where}, id {case.trace.header.id[:ID]}"
 
 
 def _cases(outcomes: Sequence[Outcome]) -> list[Case]:
@@ -217,7 +282,7 @@ def _told(same: Sequence[Outcome], several: bool) -> list[tuple[Outcome, str, st
             f"  ({'all' if alike else 'the first of'} {plural(len(good), 'stream')})" if len(good) > 1 else ""
         )
         return [(good[0], good[0].found + more, "")]
-    rows = [(one, one.found, one.case.where if one.case and several else "") for one in bad[:MOST]]
+    rows = [(one, one.found, _where(one.case) if one.case and several else "") for one in bad[:MOST]]
     if len(bad) > MOST:
         rows.append((bad[MOST], f"{plural(len(bad) - MOST, 'other stream')} too (--json has them all)", ""))
     return rows

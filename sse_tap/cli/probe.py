@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import os
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
-from urllib.parse import unquote
 
 import click
 
 from sse_tap import __version__
 from sse_tap.blocks.timing import Seen
 from sse_tap.cli import FINE, FLAGGED, INTERRUPTED
+from sse_tap.cli.asking import plans_of, request_options
 from sse_tap.cli.options import examples, json_option, width_option
-from sse_tap.cli.outgoing import (
-    addresses_of,
-    body_of,
-    context_of,
-    from_environment,
-    header_pairs,
-    time_ns,
-    type_of,
-)
 from sse_tap.cli.output import console, print_json, rounded
 from sse_tap.cli.probeview import Screen, figures_table, finding_line, lateness_line, outcome_line
 from sse_tap.observe.facts import Fact
@@ -39,12 +27,11 @@ from sse_tap.probe.figures import Figures, Lateness, Outcome, figures_of, latene
 from sse_tap.probe.follow import Follow
 from sse_tap.probe.versus import DIRECT, THROUGH, Versus, beside, compare
 from sse_tap.recording.desk import Recorded
-from sse_tap.replay.client import Outgoing, Stopwatch, authority_of
-from sse_tap.replay.wire import Addresses
-from sse_tap.trace.records import MS, Headers
+from sse_tap.replay.client import Stopwatch, authority_of
+from sse_tap.trace.records import MS
 from sse_tap.trace.redact import redact_url
 from sse_tap.util.text import visible
-from sse_tap.util.urls import path_of, split
+from sse_tap.util.urls import path_of
 from sse_tap.verdict.finding import Finding
 from sse_tap.verdict.findings import SUSPECTED
 from sse_tap.verdict.report import report_on
@@ -52,7 +39,6 @@ from sse_tap.verdict.report import report_on
 TICK_S = 0.1
 AT_ONCE = 500  # facts, before the screen is drawn again
 WIDE = 100  # columns from which a table says what its figures mean
-OWN_HEADERS = (("Accept", "text/event-stream"), ("User-Agent", f"sse-tap/{__version__}"))
 
 
 @dataclass(frozen=True)
@@ -100,42 +86,7 @@ class Probe:
     metavar="URL2",
     help="Ask URL2 too, right after the first, and compare: does it hold back what the first does not?",
 )
-@click.option(
-    "-X", "--request", "method", metavar="METHOD", help="The method [default: GET; POST with a body]."
-)
-@click.option(
-    "-H",
-    "--header",
-    "headers",
-    multiple=True,
-    callback=header_pairs,
-    metavar="NAME:VALUE",
-    help="Set or add a header. env:VARIABLE at the end of the value is taken from the environment, and "
-    "redacted in the trace. Repeatable.",
-)
-@click.option("-d", "--data", multiple=True, metavar="DATA", help="The body; @FILE reads it. Joined with &.")
-@click.option(
-    "--data-file", type=click.Path(), metavar="FILE", help="Send this file as it is (-: standard input)."
-)
-@click.option("-k", "--insecure", is_flag=True, help="Take any certificate.")
-@click.option("--http1.1", "http1", is_flag=True, help="Do not ask for HTTP/2.")
-@click.option(
-    "--http2",
-    "http2",
-    is_flag=True,
-    help="Ask for HTTP/2 (the default with https); with http, take it for granted.",
-)
-@click.option(
-    "--connect-to",
-    "addresses",
-    multiple=True,
-    callback=addresses_of,
-    metavar="HOST1:PORT1:HOST2:PORT2",
-    help="Connect to HOST2:PORT2 for HOST1:PORT1; parts may be empty. Repeatable.",
-)
-@click.option(
-    "--max-time", default="1h", callback=time_ns, metavar="TIME", help="Leave after this [default: 1h]."
-)
+@request_options()
 @click.option(
     "--repeat",
     type=click.IntRange(1, 1000),
@@ -158,21 +109,13 @@ class Probe:
 def command(
     url: str,
     versus: str | None,
-    method: str | None,
-    headers: Headers,
-    data: Sequence[str],
-    data_file: str | None,
-    insecure: bool,
-    http1: bool,
-    http2: bool,
-    addresses: Addresses,
-    max_time: int,
     repeat: int,
     output: str,
     no_record: bool,
     quiet: bool,
     width: int | None,
     as_json: bool,
+    **request: Any,
 ) -> int:
     """Ask a URL for a stream, with a stopwatch: show it as it comes, then its figures.
 
@@ -181,22 +124,7 @@ def command(
     disturbs the other, and compared. Exit status 1 where no stream came, it broke off, it held an error, or
     URL2 holds back what URL does not; 2 where there was no connection.
     """
-    if http1 and http2:
-        raise click.UsageError("give --http1.1 or --http2, not both")
-    body = body_of(data, data_file, lambda: sys.stdin.buffer.read())
-    sent, secrets = from_environment(headers, os.environ)
-    plan = Plan(
-        compose(url, method, sent, body),
-        context_of(insecure),
-        http2=not http1,
-        h2c=http2,
-        timeout=max_time / 1e9,
-        addresses=addresses,
-        secrets=secrets,
-    )
-    plans = [plan]
-    if versus is not None:
-        plans.append(replace(plan, outgoing=compose(versus, method, sent, body)))
+    plans = plans_of([url] if versus is None else [url, versus], **request)
     with folder(Path(output), keep=not no_record) as place:
         probe = Probe(
             tuple(plans),
@@ -222,24 +150,6 @@ def exit_status(rounds: Sequence[Sequence[Run]], found: Sequence[Versus]) -> int
     flagged = sum(one.flagged for one in found)
     good = all(run.good for runs in rounds for run in runs)
     return FINE if good and not (flagged and 2 * flagged >= len(found)) else FLAGGED
-
-
-def compose(url: str, method: str | None, headers: Headers, body: bytes | None) -> Outgoing:
-    """The request: a URL without a scheme is http, as with curl; headers that were given replace our own."""
-    url = url if "://" in url else f"http://{url}"
-    url = url.partition("#")[0]
-    given = {name.lower() for name, _ in headers}
-    own = OWN_HEADERS if body is None else (*OWN_HEADERS, ("Content-Type", type_of(body)))
-    own = (*own, *_credentials(url))
-    sent = (*(pair for pair in own if pair[0].lower() not in given), *headers)
-    return Outgoing((method or ("GET" if body is None else "POST")).upper(), url, sent, body or b"")
-
-
-def _credentials(url: str) -> Headers:
-    """What a user and a password in a URL are sent as (RFC 7617)."""
-    user, at, _ = split(url).netloc.rpartition("@")
-    told = base64.b64encode(unquote(user).encode()).decode()
-    return (("Authorization", f"Basic {told}"),) if at else ()
 
 
 @contextmanager

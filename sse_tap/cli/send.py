@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from sse_tap import __version__
 from sse_tap.blocks.timing import decode_body
 from sse_tap.cli.inputs import load_one
 from sse_tap.cli.options import examples, json_option, trace_argument
-from sse_tap.cli.outgoing import context_of, header_pairs, time_ns
+from sse_tap.cli.outgoing import context_of, from_environment, header_pairs, time_ns
 from sse_tap.cli.output import console, print_json, rounded
 from sse_tap.exporting.curl import variable
-from sse_tap.recording.desk import Tap
+from sse_tap.probe.ask import hidden
+from sse_tap.recording.desk import Seams, Tap
 from sse_tap.recording.recorder import Recorder
 from sse_tap.replay.client import Outgoing, authority_of, exchange
 from sse_tap.replay.compare import KINDS, Comparison, compare
@@ -44,7 +46,7 @@ _OWN = HOP_BY_HOP | {"host", "content-length", "expect"}
 
 @click.command(
     epilog=examples(
-        "sse-tap send chat.sse.jsonl http://localhost:8001 -H 'X-Api-Key: …'",
+        "sse-tap send chat.sse.jsonl http://localhost:8001 -H 'X-Api-Key: env:API_KEY'",
         "sse-tap send chat.sse.jsonl https://localhost/chat -k --ignore text",
     )
 )
@@ -57,7 +59,8 @@ _OWN = HOP_BY_HOP | {"host", "content-length", "expect"}
     multiple=True,
     callback=header_pairs,
     metavar="NAME:VALUE",
-    help="Set or add a header; the way to give a secret that the record does not hold. Repeatable.",
+    help="Set or add a header; the way to give a secret that the record does not hold. env:VARIABLE at the "
+    "end of the value is taken from the environment, and redacted in the trace. Repeatable.",
 )
 @click.option(
     "--data-file", type=click.Path(), metavar="FILE", help="Send this body instead of the recorded one."
@@ -109,10 +112,12 @@ def command(
     body = Path(data_file).read_bytes() if data_file else trace.request.body
     if body is None:
         raise click.ClickException(f"{visible(path)} does not hold the request's body: give --data-file")
+    headers, secrets = from_environment(headers, os.environ)
     outgoing = compose(trace.request, url, headers, os.environ, body)
     for warning in unset(trace.request, outgoing):
         click.echo(f"sse-tap send: {warning}", err=True)
-    answer = ask(outgoing, Path(output), trace.content_type, insecure, not http1, max_time / 1e9)
+    hide = Seams(redact_headers=partial(hidden, secrets))
+    answer = ask(outgoing, Path(output), trace.content_type, insecure, not http1, max_time / 1e9, hide)
     found = compare(trace, answer, tolerance / 1e6, ignore)
     show(found, answer, as_json)
     return 1 if found.differences else 0
@@ -152,10 +157,16 @@ def unset(request: Request, outgoing: Outgoing) -> Iterator[str]:
         yield "the recorded body holds redacted values: give --data-file to set them"
 
 
-def ask(outgoing: Outgoing, output: Path, kind: str, insecure: bool, http2: bool, timeout: float) -> Trace:
+def ask(
+    outgoing: Outgoing, output: Path, kind: str, insecure: bool, http2: bool, timeout: float, seams: Seams
+) -> Trace:
     """Send, record and read back. Raises ClickException where nothing was recorded."""
     recorder = Recorder(
-        output, lambda text: click.echo(visible(text), err=True), types=(*TYPES, kind), versions=_versions()
+        output,
+        lambda text: click.echo(visible(text), err=True),
+        types=(*TYPES, kind),
+        versions=_versions(),
+        seams=seams,
     )
     scheme = split(outgoing.url).scheme
     tap = Tap(TAP, "", f"send:{scheme}://{authority_of(outgoing.url)}", "wire")

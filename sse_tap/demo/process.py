@@ -83,8 +83,9 @@ class Child:
         deadline = time.monotonic() + self._patience
         waiting = list(self.ports)
         while waiting := [port for port in waiting if not _listens(port)]:
-            if self._popen.poll() is not None:
-                raise ProcessError(f"{self.command[0]} ended at once: {self._said()}")
+            if (status := self._popen.poll()) is not None:
+                how = f"with exit status {status}" if status >= 0 else f"by {signal.Signals(-status).name}"
+                raise ProcessError(f"{self.command[0]} ended at once {how}: {self._said()}")
             if time.monotonic() > deadline:
                 raise ProcessError(f"{self.command[0]} does not listen: {self._said()}")
             time.sleep(0.02)

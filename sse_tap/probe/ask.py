@@ -94,7 +94,7 @@ def ask(
     `listener` hears of what comes on the recorder's thread. `watch.leave()` ends it from another thread.
     """
     watch = watch or Stopwatch()
-    hide = partial(_hidden, plan.secrets)
+    hide = partial(hidden, plan.secrets)
     recorder = Recorder(directory, report, versions=versions, seams=Seams(redact_headers=hide))
     outgoing = plan.outgoing
     scheme = split(outgoing.url).scheme
@@ -155,7 +155,7 @@ def _told(url: str) -> Iterator[None]:
         raise AskError(f"{url}: {error}") from None
 
 
-def _hidden(secrets: Sequence[str], headers: Headers) -> Headers:
+def hidden(secrets: Sequence[str], headers: Headers) -> Headers:
     """Headers without secrets: by their names, and by the values that came from the environment."""
     found = [re.escape(secret) for secret in secrets if secret]
     if not found:

@@ -10,7 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sse_tap.cli import main
-from tests.build import trace, write
+from sse_tap.replay.server import Replay
+from sse_tap.trace.file import find_traces, read_trace
+from sse_tap.trace.records import Trace
+from tests.build import SSE, event, trace, write
 from tests.checking.cases import EVERY_100, TICKS, moved
 
 GOOD = ("--verdict", "clean", "--incremental")
@@ -39,7 +42,7 @@ def test_what_is_met_is_exit_status_0(live: Path) -> None:
     result = check(live, *GOOD)
     assert result.exit_code == 0
     assert [line.rstrip() for line in result.stdout.splitlines()] == [
-        "every stream  (POST /chat/stream at edge, 13:40:11)",
+        "every stream  (POST /chat/stream at edge, 13:40:11, id id-edge)",
         "  ok  incremental    edge had 20 events in 20 moments over 1.9 s; origin 20 events in 20 moments",
         "                     over 1.9 s",
         "  ok  verdict clean  origin→edge clean",
@@ -109,7 +112,7 @@ def test_rules_come_from_a_file_and_beside_options(live: Path) -> None:
     result = check(live, "--rules", rules)
     assert result.exit_code == 0
     assert result.stdout.startswith(
-        "ten  (POST /chat/stream at edge, 13:40:11)\n  ok  events >=10  20 events"
+        "ten  (POST /chat/stream at edge, 13:40:11, id id-edge)\n  ok  events >=10  20 events"
     )
     both = check(live, "--rules", rules, "--no-errors").stdout
     assert both.index("every stream") < both.index("ten  (")
@@ -140,3 +143,49 @@ def test_foreign_text_is_safe_to_show(tmp_path: Path) -> None:
     result = check(tmp_path, "--events", "1", "--verdict", "clean")
     assert "\x1b" not in result.stdout
     assert "\\x1b" in result.stdout
+
+
+SLOW = [(20.0 + 80 * i, event(f"{i}")) for i in range(6)]
+
+
+def asked(folder: Path, built: Trace, *arguments: str) -> Result:
+    with Replay(built) as replay:
+        return check("--probe", replay.url, "-o", folder, "--max-time", "20s", *arguments)
+
+
+def test_a_url_is_asked_first_and_its_answer_tested(tmp_path: Path) -> None:
+    built = trace("edge", SLOW, headers=(*SSE, ("transfer-encoding", "chunked")), method="GET")
+    result = asked(tmp_path, built, "--events", "6", "--incremental", "--end", "complete")
+    assert result.exit_code == 0, result.output
+    assert "3 expectations tested, 0 not met" in result.stdout
+    [path] = find_traces([tmp_path])
+    assert read_trace(path).tap == "client"
+    assert result.stderr.startswith("asked http://127.0.0.1:")
+    assert "6 blocks in " in result.stderr
+    assert str(path) in result.stderr
+    again = asked(tmp_path, built, "--events", "7", "--json")
+    assert again.exit_code == 1
+    assert json.loads(again.stdout)["outcomes"][0]["status"] == "failed"
+
+
+def test_a_held_answer_to_the_probe_is_not_incremental(tmp_path: Path) -> None:
+    at_once = trace("edge", [(500.0, data) for _, data in SLOW], method="GET")
+    assert asked(tmp_path, at_once, "--incremental").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--probe", "http://127.0.0.1:9/x", "--verdict", "clean"], "http://127.0.0.1:9/x: "),
+        (["--probe", "http://127.0.0.1:9/x"], "nothing is expected"),
+        (["--probe", "http://127.0.0.1:9/x", "--events", "1", "other"], "give it or traces, not both"),
+        (["--events", "1", "-k"], "--insecure says how to ask: give --probe URL, too"),
+        (["--probe", "x", "--events", "1", "--http1.1", "--http2"], "not both"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(arguments: list[str], said: str, tmp_path: Path) -> None:
+    result = check(*arguments, "-o", tmp_path) if "--probe" in arguments else check(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not [*tmp_path.iterdir()]

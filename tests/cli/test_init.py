@@ -225,3 +225,21 @@ def test_a_shell_may_close_our_input_and_output(closed: str, status: int, said: 
     assert done.returncode == status
     assert done.stderr.endswith(said)
     assert done.stderr.count("\n") <= 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_that_the_help_tells_of_works(shell: str) -> None:
+    told = CliRunner().invoke(main, ["-h"]).stdout
+    assert 'eval "$(_SSE_TAP_COMPLETE=bash_source sse-tap)"' in told
+    assert f"{shell}_source" in told
+
+    def run(**environment: str) -> str:
+        command = [sys.executable, "-c", "import sse_tap.cli as c; c.main(prog_name='sse-tap')"]
+        done = subprocess.run(
+            command, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=30
+        )
+        return done.stdout
+
+    assert "_SSE_TAP_COMPLETE" in run(_SSE_TAP_COMPLETE=f"{shell}_source")
+    asked = {"COMP_WORDS": "sse-tap timeline --fl", "COMP_CWORD": "--fl" if shell == "fish" else "2"}
+    assert "--flagged" in run(_SSE_TAP_COMPLETE=f"{shell}_complete", **asked)

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sse_tap.cli import main
-from sse_tap.cli.probe import compose, short_name
+from sse_tap.cli.asking import compose
+from sse_tap.cli.probe import short_name
 from sse_tap.replay import Replay
 from sse_tap.trace.file import find_traces, read_trace
 from sse_tap.trace.records import Trace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,14 @@ def test_where_there_is_nothing_that_is_said(tmp_path: Path) -> None:
 def test_wrong_usage_is_one_line(file: str, arguments: list[str]) -> None:
     result = CliRunner().invoke(main, ["scrub", file, *arguments])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+
+
+def test_what_was_removed_as_json(file: str, tmp_path: Path) -> None:
+    out = tmp_path / "share.sse.jsonl"
+    result = CliRunner().invoke(main, ["scrub", file, "-o", str(out), "--json"])
+    found = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr, found["version"], found["trace"]) == (0, "", 1, str(out))
+    assert "the value of the request header 'authorization'" in found["removed"]
+    both = CliRunner().invoke(main, ["scrub", file, "--json"])
+    assert (both.exit_code, both.stdout) == (2, "")
+    assert "give it a file" in both.stderr

@@ -183,3 +183,18 @@ def test_an_untrusted_certificate_is_one_line_with_a_hint(tmp_path: Path) -> Non
         result = send(tmp_path, recorded(), server.base_url)
     assert result.exit_code == 2
     assert "self-signed certificate; -k takes any" in result.stderr
+
+
+def test_a_header_may_come_from_the_environment_and_is_not_recorded(tmp_path: Path) -> None:
+    with Replay(recorded()) as server:
+        arguments = ("-H", "X-Anything: Bearer env:SOME_VALUE")
+        result = send(tmp_path, recorded(), server.base_url, *arguments, SOME_VALUE="s3cret-value")
+        missing = send(tmp_path, recorded(), server.base_url, "-H", "X-A: env:NOT_THERE")
+    assert result.exit_code == 0, result.output
+    [path] = find_traces([tmp_path / "new"])
+    answer = read_trace(path)
+    assert answer.request
+    assert dict(answer.request.headers)["X-Anything"] == "Bearer [redacted]"
+    assert "s3cret-value" not in path.read_text()
+    assert missing.exit_code == 2
+    assert "NOT_THERE is not set in the environment" in missing.stderr

@@ -47,7 +47,7 @@ def test_the_signal_to_stop_with_is_the_childs_own(tmp_path: Path) -> None:
 
 def test_a_child_that_ends_at_once_is_an_error_with_its_last_words(tmp_path: Path) -> None:
     child = python("import sys; sys.exit('no such directive')", free_port(), tmp_path / "log")
-    with pytest.raises(ProcessError, match="ended at once: no such directive"), child:
+    with pytest.raises(ProcessError, match="ended at once with exit status 1: no such directive"), child:
         pass
 
 
