@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sse_tap.cli import main
-from sse_tap.cli.asking import compose
 from sse_tap.cli.probe import short_name
 from sse_tap.replay import Replay
 from sse_tap.trace.file import find_traces, read_trace
@@ -177,18 +176,6 @@ def test_what_cannot_be_asked_is_one_line(tmp_path: Path, arguments: list[str]) 
     assert result.exit_code == 2, result.output
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "none").exists()
-
-
-def test_the_request_is_curls() -> None:
-    plain = compose("localhost:8001/x#y", None, (), None)
-    assert (plain.method, plain.url, plain.body) == ("GET", "http://localhost:8001/x", b"")
-    assert ("Accept", "text/event-stream") in plain.headers
-    posted = compose("http://h/", None, (("accept", "*/*"),), b'{"stream":true}')
-    assert posted.method == "POST"
-    assert ("Content-Type", "application/json") in posted.headers
-    assert [value for name, value in posted.headers if name.lower() == "accept"] == ["*/*"]
-    assert compose("http://h/", "put", (), b"").method == "PUT"
-    assert ("Authorization", "Basic bWU6c2VjcmV0") in compose("http://me:secret@h/", None, (), None).headers
 
 
 def test_two_urls_are_asked_and_compared(tmp_path: Path) -> None:
