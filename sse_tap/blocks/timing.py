@@ -370,6 +370,10 @@ class Text:
     blocks: array[int]
     ends: array[int]
 
+    def block_at(self, place: int) -> int:
+        """The index of the block that brought the character at `place`."""
+        return self.blocks[bisect_right(self.ends, place)]
+
 
 type Reader = Callable[[str], str | None]
 

@@ -160,9 +160,7 @@ def command(
     if url is not None:
         paths = (_asked(url, request, output, paths),)
     elif given := [name for name in REQUEST if _is_given(name)]:
-        raise click.UsageError(
-            f"--{given[0].replace('_', '-')} says how to ask: give --probe URL, too."
-        )
+        raise click.UsageError(f"--{given[0].replace('_', '-')} says how to ask: give --probe URL, too.")
     outcomes = check(judged(paths, MIN_HOLD / MS), wanted)
     if xml is not None:
         _write(xml, junit(outcomes))

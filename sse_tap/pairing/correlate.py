@@ -24,6 +24,7 @@ from sse_tap.pairing.likeness import (
     Match,
     Side,
     agrees,
+    in_order,
     least_delay,
     possible,
     rewriting_strain,
@@ -195,7 +196,7 @@ def _stage(
 
 
 def _fits(up: Side, down: Side, match: Match, error: int) -> bool:
-    return possible(up, down, match, error) and agrees(up, down, match)
+    return possible(up, down, match, error) and agrees(up, down, match) and in_order(up, down, match, error)
 
 
 def _nominees(

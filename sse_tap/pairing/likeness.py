@@ -25,6 +25,8 @@ from sse_tap.trace.records import MS, Trace, header_value
 # compared as one stream where they gave the same: nothing was passed on, so causality is not to the point.
 SIDE_BY_SIDE = 50 * MS
 FEW_BLOCKS = 3  # that an application may have sent before it had any text: a greeting, an id, a comment
+EARLY = 500 * MS  # by which text that came out before it went in is surely another text
+_PLACES, _PLACE, _SHORT_PLACE = 4, 24, 8  # of a text that are looked up in the other, and characters of each
 BLOCK_SHARE = 0.5  # of the shorter stream's blocks must be in the other for two streams to be alike
 
 
@@ -141,6 +143,30 @@ def agrees(up: Side, down: Side, match: Match) -> bool:
             return up.asks_model and (up.mute or down.mute) and len(down.seen.blocks) <= FEW_BLOCKS
         case Match.TEXT:
             return text_share(up.seen.text, down.seen.text, cut=down.cut) >= TEXT_SHARE
+    return True
+
+
+def in_order(up: Side, down: Side, match: Match, error: int) -> bool:
+    """Whether no text came out before it went in, by a few places that both texts have, and have once.
+
+    What an application says of its own (a greeting) proves nothing: it is not in the model's text, or it is
+    twice in the application's.
+    """
+    if match != Match.TEXT:
+        return True
+    sent, came = up.seen.text, down.seen.text
+    size = min(_PLACE, len(sent.text))
+    if size < _SHORT_PLACE:
+        return True
+    starts = {(len(sent.text) - size) * part // (_PLACES - 1) for part in range(_PLACES)}
+    for start in starts:
+        place = sent.text[start : start + size]
+        at = came.text.find(place)
+        if at < 0 or came.text.count(place) > 1 or sent.text.count(place) > 1:
+            continue
+        left = up.zero + up.seen.blocks.times[sent.block_at(start + size - 1)]
+        if down.zero + down.seen.blocks.times[came.block_at(at + size - 1)] < left - error - EARLY:
+            return False
     return True
 
 

@@ -147,7 +147,7 @@ def judge_hop(
 ) -> Judged:
     """The verdict on the hop between traces `up` and `up + 1` of a stream, with its cause."""
     hop = hop_of(stream, up, min_hold=min_hold, asked=_asked_before(stream.traces[up], attempts))
-    if hop.answer or hop.ending:  # which of several like requests it was makes no odds
+    if hop.answer:  # which of several like requests it was makes no odds
         return judged(hop, stream, up)
     others = stream.others[up][:MOST_OTHERS] if up < len(stream.others) else ()
     if any(hop_of(stream, up, other, min_hold=min_hold).verdict != hop.verdict for other in others):

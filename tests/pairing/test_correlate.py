@@ -416,3 +416,23 @@ def test_of_like_requests_only_those_of_the_same_time_are_looked_at(monkeypatch:
     streams = group(traces)
     assert [len(stream.traces) for stream in streams] == [2] * 100
     assert looks < 500
+
+
+def test_text_that_came_out_before_it_went_in_is_of_another_stream() -> None:
+    words = [f"word{i} " for i in range(20)]
+
+    def model(name: str, first: float) -> Trace:
+        sent = [(first + 60 * i, content(word)) for i, word in enumerate(words)]
+        ask = {"url": "http://m/v1/chat/completions", "body": name.encode()}
+        return build.trace("model", sent, id=f"{name}-model", origin_ms=1, **ask)  # type: ignore[arg-type]
+
+    def app(name: str, first: float) -> Trace:
+        told = [(first + 60 * i, event(f'{{"content":"{word}"}}')) for i, word in enumerate(words)]
+        ask = {"url": "http://a/chat", "body": name.encode()}
+        return build.trace("app", told, id=f"{name}-app", origin_ms=0, end_ms=12_000, **ask)  # type: ignore[arg-type]
+
+    quick = [model("quick", 200), app("quick", 210)]
+    late = [model("late", 7000), app("late", 7010)]
+    streams = group([*quick, *late])
+    assert shape(streams) == [["late-model", "late-app"], ["quick-model", "quick-app"]]
+    assert not any(stream.ambiguous for stream in streams)

@@ -144,6 +144,18 @@ def test_an_ambiguous_pairing_is_judged_where_every_pairing_says_the_same() -> N
     assert "ambiguous" in kinds(found)
 
 
+def test_nobody_is_blamed_for_an_end_that_only_one_of_two_pairings_shows() -> None:
+    sent = [(100.0 * i, event("same")) for i in range(1, 11)]
+    goes_on = build.trace("origin", sent, origin_ms=1, id="u0", end_ms=9000)
+    ended = build.trace("origin", sent, origin_ms=1.01, id="u1", end_ms=1001, reason="client-aborted")
+    came = [(t + 0.4, data) for t, data in sent]
+    left = {"end_ms": 1001.5, "reason": "client-aborted", "response_ms": 1.4}
+    downs = [build.trace("edge", came, origin_ms=i / 100, id=f"d{i}", **left) for i in range(2)]  # type: ignore[arg-type]
+    found = report(goes_on, ended, *downs)
+    assert all(one.stream.ambiguous for one in found.streams)
+    assert [one.hops[0].hop.verdict for one in found.streams] == [Verdict.INCONCLUSIVE] * 2
+
+
 def test_the_min_hold_is_the_callers() -> None:
     sent = [(19 * i, event(str(i))) for i in range(1, 61)]
     came = [(19 * (i + i % 2) + 0.5, event(str(i))) for i in range(1, 61)]
