@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 export PYTHON
 
-.PHONY: help demo test test-rest test-all fuzz lint types format check bench soak matrix snapshots wheel clean
+.PHONY: help demo test test-rest test-all fuzz lint types format check bench soak matrix stack snapshots wheel clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile | expand -t 18
@@ -51,6 +51,11 @@ endif
 ifneq ($(wildcard benchmarks/matrix.py),)
 matrix: .venv/stamp ## what proxies do to a stream, measured
 	@$(BIN)/python benchmarks/matrix.py $(ARGS)
+endif
+
+ifneq ($(wildcard tests/stack/reference/table.py),)
+stack: .venv/stamp ## a whole streaming chat with each fault in turn: what sse-tap says (ARGS="--fault NAME --runs N --serve")
+	@$(BIN)/python -m tests.stack.reference.table $(ARGS)
 endif
 
 snapshots: .venv/stamp ## draw the tests' pictures anew (then look at the difference)

@@ -91,6 +91,8 @@ FOREIGN = {
     "--connect-to": "curl",
     "--mode": "mitmproxy",
     "--retry": "curl",
+    "--runs": "make stack",
+    "--serve": "make stack",
     "--retry-connrefused": "curl",
     "--trace": "curl",
     "--trace-time": "curl",
