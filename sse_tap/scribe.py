@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sse_tap.observe import Gap
 from sse_tap.observe.facts import BodyChunks, Remark, RequestBody
 from sse_tap.recording.descriptors import raise_limit
 from sse_tap.recording.desk import Tap, Wanted
@@ -68,7 +69,9 @@ class Scribe:
             seams=seams(settings.redact, settings.bodies),
             hash_key=bytes.fromhex(settings.hash_key),
         )
-        self._verdicts, self._engine.listeners = listeners(settings, self._tell, self._report)
+        self._verdicts, self._engine.listeners = listeners(
+            settings, lambda: self._engine.directory, self._tell, self._report
+        )
         self._awake: int | None = 0 if settings.alarm else None
         self._taps: dict[int, Tap] = {}
         self._told: dict[int, Any] = {}
@@ -150,16 +153,16 @@ class Scribe:
     def _server(self, parcel: Parcel) -> None:
         if found := self._connections.get(parcel.number):
             found.server_data(parcel.t, parcel.read, parcel.data, parcel.queued, parcel.late)
-            if found.blind:
-                self._blind(parcel.number)
-            elif found.idle_body != self._idle.get(parcel.number, 0):
+            self._tell_if_blind(parcel.number, found)
+            if not found.blind and found.idle_body != self._idle.get(parcel.number, 0):
                 self._idle[parcel.number] = found.idle_body
                 self._voice.say(idle=[parcel.number, found.idle_body])
 
-    def _blind(self, number: int) -> None:
-        """What follows is of no use: it need not be shipped."""
-        del self._connections[number]
-        self._voice.say(blind=number)
+    def _tell_if_blind(self, number: int, found: Connection) -> None:
+        """Where what follows is of no use it need not be shipped."""
+        if found.blind:
+            del self._connections[number]
+            self._voice.say(blind=number)
 
     def _stamped(self, parcel: Parcel) -> None:
         if found := self._connections.get(parcel.number):
@@ -176,10 +179,21 @@ class Scribe:
     def _gap(self, parcel: Parcel) -> None:
         if found := self._connections.get(parcel.number):
             found.gap(parcel.t, "client" if parcel.read else "server", parcel.queued)
+            self._tell_if_blind(parcel.number, found)
 
     def _passed_by(self, parcel: Parcel) -> None:
         if found := self._connections.get(parcel.number):
-            found.passed_by(parcel.t, parcel.queued, bool(parcel.read))
+            side, gap = json.loads(parcel.data)
+            found.passed_by(parcel.t, side, Gap(*gap))
+            self._tell_if_blind(parcel.number, found)
+
+    def _frames_lost(self, parcel: Parcel) -> None:
+        if found := self._connections.get(parcel.number):
+            side, losses = json.loads(parcel.data)
+            found.frames_lost(
+                parcel.t, side, parcel.queued, {int(stream): lost for stream, lost in losses.items()}
+            )
+            self._tell_if_blind(parcel.number, found)
 
     def _exchange(self, parcel: Parcel) -> None:
         self._exchanges[parcel.number] = self._engine.exchange(self._taps[parcel.read])
@@ -228,6 +242,7 @@ _STEPS: dict[int, Callable[[Scribe, Parcel], None]] = {
     Kind.REMARK: Scribe._remark,
     Kind.GAP: Scribe._gap,
     Kind.PASSED_BY: Scribe._passed_by,
+    Kind.FRAMES_LOST: Scribe._frames_lost,
     Kind.EXCHANGE: Scribe._exchange,
     Kind.FACT: Scribe._fact,
     Kind.PIECE: Scribe._piece,

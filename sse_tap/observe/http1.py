@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from sse_tap.observe import Facts, How, LostPlace, Side, cut_short
+from sse_tap.observe import Facts, Gap, How, Losses, LostPlace, Side, cut_short
 from sse_tap.observe.facts import (
     BodyChunks,
     Ended,
@@ -19,6 +19,7 @@ from sse_tap.observe.facts import (
     RequestBody,
     RequestEnd,
     RequestHead,
+    RequestSkipped,
     ResponseHead,
     ResponseTrailers,
     Skipped,
@@ -105,23 +106,34 @@ class Http1Observer:
             return 0, 0
         return self._waiting[0].key, self._responses.began
 
-    def passed_by(self, t: int, size: int, over: bool) -> Facts:
-        """The server sent `size` bytes of that body that nobody kept, to its end where it is `over`."""
-        self._facts, self._t = [], t
-        if not self._stopped and not self._successor and self._waiting:
-            self._say(self._waiting[0], Skipped(t, size))
-            self._responses.pass_by(size, over=over)
-        return self._facts
-
-    def skipped(self, t: int, size: int) -> Facts | None:
-        """The server sent `size` bytes that nobody kept: well where they are within one piece of a body."""
+    def passed_by(self, t: int, side: Side, gap: Gap) -> Facts | None:
+        """One side sent bytes of a body that nobody kept; None where it cannot go on after them."""
         self._facts, self._t = [], t
         if self._stopped:
             return self._facts
-        if self._successor or not self._responses.skip(size):
+        reader = self._requests if side == "client" else self._responses
+        exchange = self._latest if side == "client" else self._waiting[0] if self._waiting else None
+        if self._successor or exchange is None or reader.body is None or gap.began != reader.began:
+            return self.skipped(t, side, gap.size)
+        said = RequestSkipped(t, gap.bytes) if side == "client" else Skipped(t, gap.bytes, gap.chunks)
+        self._say(exchange, said)
+        return self._facts if reader.pass_by(gap.size, over=gap.over) else None
+
+    def frames_lost(self, t: int, side: Side, losses: Losses) -> Facts | None:
+        """HTTP/2 frames: there are some where the connection turned to it."""
+        return self._inherited(self._successor.frames_lost(t, side, losses)) if self._successor else None
+
+    def skipped(self, t: int, side: Side, size: int) -> Facts | None:
+        """One side sent `size` bytes that nobody kept: well where they are within one piece of a body."""
+        self._facts, self._t = [], t
+        if self._stopped:
+            return self._facts
+        reader = self._requests if side == "client" else self._responses
+        exchange = self._latest if side == "client" else self._waiting[0] if self._waiting else None
+        if self._successor or exchange is None or not reader.skip(size):
             return None
-        self._say(self._waiting[0], Skipped(t, size))
-        self._responses.finish_if_done()
+        self._say(exchange, RequestSkipped(t, size) if side == "client" else Skipped(t, size))
+        reader.finish_if_done()
         return self._facts
 
     def closed(self, t: int, side: Side, how: How) -> Facts:

@@ -42,7 +42,7 @@ class LocalRecorder(Recorder):
         self._tell, self._loop, self._find_filter = tell, loop, find_filter
         self._ended = False
         self._last: list[Line] = []
-        self._verdicts, heard = listeners(settings, self._on_line, report)
+        self._verdicts, heard = listeners(settings, lambda: self.directory, self._on_line, report)
         self.listeners += [*more, *heard]
 
     def _on_line(self, line: Line) -> None:

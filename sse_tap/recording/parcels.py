@@ -49,7 +49,8 @@ class Kind(IntEnum):
     LAG = 14  # queued: ns that the event loop was late at t
     AWAKE = 15  # the event loop was awake at t
     STAMPED = 16  # the kernel stamps what the server sends
-    PASSED_BY = 18  # queued: bytes of a body that nobody records; read: 1 where it is over
+    PASSED_BY = 18  # of a body that nobody records, or that had no room: data: which side, and a Gap
+    FRAMES_LOST = 19  # queued: bytes of frames that had no room; data: which side, and their Losses
     STOP = 17  # the tap ends in its own way
 
 
@@ -72,10 +73,10 @@ def pack(
     return _HEAD.pack(size, kind, number, t, read, queued, late)
 
 
-def pack_json(kind: int, value: object, number: int = 0, t: int = 0, read: int = 0) -> bytes:
+def pack_json(kind: int, value: object, number: int = 0, t: int = 0, read: int = 0, queued: int = 0) -> bytes:
     """A whole parcel whose data is JSON."""
     data = json.dumps(value).encode()
-    return pack(kind, number, t, read, size=len(data)) + data
+    return pack(kind, number, t, read, queued, len(data)) + data
 
 
 def shipped_by(head: bytes | memoryview) -> tuple[int, int]:

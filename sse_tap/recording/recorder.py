@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from sse_tap.observe import Facts, How, Observer, Side
+from sse_tap.observe import Facts, Gap, How, Losses, Observer, Side
 from sse_tap.observe.facts import BodyChunks, Ended, Fact, Remark, RequestHead
 from sse_tap.recording.desk import PROCESS_KEY, Account, Desk, Seams, Tap, Wanted
 from sse_tap.recording.exchange import Exchange, size_of
@@ -291,10 +291,15 @@ class Connection:
         self._passed += size if side == "server" else 0
         self._put(self._on_gap, (t, side, size), 0)
 
-    def passed_by(self, t: int, size: int, over: bool) -> None:
-        """Bytes of a body that nobody records passed until `t`, to its end where it is `over`."""
-        self._passed += size
-        self._put(self._on_passed_by, (t, size, over), 0)
+    def passed_by(self, t: int, side: Side, gap: Gap) -> None:
+        """Bytes of a body passed until `t` that had no room, or that nobody records."""
+        self._passed += gap.size if side == "server" else 0
+        self._put(self._on_passed_by, (t, side, gap), 0)
+
+    def frames_lost(self, t: int, side: Side, size: int, losses: Losses) -> None:
+        """HTTP/2 frames of `size` bytes passed until `t` that had no room."""
+        self._passed += size if side == "server" else 0
+        self._put(self._on_frames_lost, (t, side, size, losses), 0)
 
     def _put(self, step: Callable[..., None], args: tuple[object, ...], size: int) -> None:
         # Once bytes were skipped, the framing of what follows is unknown: nothing more is queued.
@@ -357,10 +362,22 @@ class Connection:
             if key and key not in self._exchanges and max(size, self._seen - began) > _WORTH:
                 self.idle_body = began
 
-    def _on_passed_by(self, t: int, size: int, over: bool) -> None:
-        self._seen += size
-        if self._observer:
-            self._observe(t, self._observer.passed_by, t, size, over)
+    def _on_passed_by(self, t: int, side: Side, gap: Gap) -> None:
+        self._seen += gap.size if side == "server" else 0
+        facts = self._observer.passed_by(t, side, gap) if self._observer else None
+        self._go_on(t, gap.size, facts)
+
+    def _on_frames_lost(self, t: int, side: Side, size: int, losses: Losses) -> None:
+        self._seen += size if side == "server" else 0
+        facts = self._observer.frames_lost(t, side, losses) if self._observer else None
+        self._go_on(t, size, facts)
+
+    def _go_on(self, t: int, size: int, facts: Facts | None) -> None:
+        """Go on after a gap of `size` bytes; where the observer cannot, the place is lost."""
+        if facts is not None:
+            self._facts(facts)
+        elif not self.blind:
+            self._give_up(t, _BEHIND, size)
 
     def _on_closed(self, t: int, side: Side, how: How) -> None:
         if self._observer:
@@ -377,11 +394,7 @@ class Connection:
     def _on_gap(self, t: int, side: Side, size: int) -> None:
         """Step over a gap within a body; after any other, nobody knows where what follows begins."""
         self._seen += size if side == "server" else 0
-        facts = self._observer.skipped(t, size) if self._observer and side == "server" else None
-        if facts is not None:
-            self._facts(facts)
-        elif not self.blind:
-            self._give_up(t, _BEHIND, size)
+        self._go_on(t, size, self._observer.skipped(t, side, size) if self._observer else None)
 
     def _observe[**P](self, t: int, step: Callable[P, Facts], *args: P.args, **kwargs: P.kwargs) -> None:
         """Record what an observer says; one that raises is not asked again."""

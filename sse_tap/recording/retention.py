@@ -73,10 +73,13 @@ def traces_in(folder: Path) -> Iterator[Kept]:
 class Retention:
     """A recorder's listener: looks when a stream has ended.
 
-    `max_disk`: MiB, `max_age`: hours; 0 is no limit. `report` gets a sentence when something went.
+    `folder` says where traces are written now. `max_disk`: MiB, `max_age`: hours; 0 is no limit. `report`
+    gets a sentence when something went.
     """
 
-    def __init__(self, folder: Path, max_disk: int, max_age: int, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Callable[[], Path], max_disk: int, max_age: int, report: Callable[[str], None]
+    ) -> None:
         self._folder, self._report = folder, report
         self._most, self._oldest = max_disk << 20, max_age * 3600.0
         self._looked = -EVERY
@@ -102,11 +105,12 @@ class Retention:
 
     def sweep(self) -> None:
         """Remove what must go."""
+        folder = self._folder()
         try:
-            going = doomed(traces_in(self._folder), time.time(), self._most, self._oldest)
+            going = doomed(traces_in(folder), time.time(), self._most, self._oldest)
             self._say([file for file in going if _removed(file.path)])
         except OSError as error:
-            self._report(f"cannot look for old traces in {self._folder}: {error.strerror or error}")
+            self._report(f"cannot look for old traces in {folder}: {error.strerror or error}")
 
     def _say(self, gone: Sequence[Kept]) -> None:
         if gone:

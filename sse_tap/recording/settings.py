@@ -55,15 +55,21 @@ def seams(pattern: str, bodies: bool = False) -> Seams:
 
 
 def listeners(
-    settings: Settings, tell: Callable[[Line], None], say: Callable[[str], None]
+    settings: Settings,
+    folder: Callable[[], Path],
+    tell: Callable[[Line], None],
+    say: Callable[[str], None],
 ) -> tuple[VerdictLines, list[Listener]]:
-    """Those who hear of every exchange: verdict lines; the alarm and retention where they are asked for."""
+    """Those who hear of every exchange: verdict lines; the alarm and retention where they are asked for.
+
+    `folder` says where traces are written now.
+    """
     verdicts = VerdictLines(tell, say)
     found: list[Listener] = [verdicts]
     if settings.alarm:
         found.append(HoldAlarm(settings.alarm, say))
     if settings.max_disk or settings.max_age:
-        keeper = Retention(Path(settings.directory), settings.max_disk, settings.max_age, say)
+        keeper = Retention(folder, settings.max_disk, settings.max_age, say)
         keeper.look()
         found.append(keeper)
     return verdicts, found

@@ -10,6 +10,8 @@ from pathlib import Path
 from mitmproxy import exceptions, flowfilter, options
 from mitmproxy.addonmanager import Loader
 
+from sse_tap.util import child
+
 CHOICES: dict[str, Sequence[str]] = {
     "sse_tap_fidelity": ("auto", "wire", "http"),
     "sse_tap_inject": ("", "traceparent"),
@@ -166,6 +168,7 @@ def _key_at(text: str) -> bytes:
     if word == "env" and colon:
         if name not in os.environ:
             raise exceptions.OptionsError(f"sse_tap_hash_key: there is no {name!r} in the environment")
+        child.hide(name)  # the recorder gets the key by its pipe
         return os.environ[name].encode()
     try:
         with Path(text).expanduser().open("rb") as file:
