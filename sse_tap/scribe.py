@@ -20,6 +20,7 @@ from sse_tap.observe import Gap
 from sse_tap.observe.facts import BodyChunks, Remark, RequestBody
 from sse_tap.recording.descriptors import raise_limit
 from sse_tap.recording.desk import Tap, Wanted
+from sse_tap.recording.packing import Packing
 from sse_tap.recording.parcels import HEAD_SIZE, Kind, Parcel, Unpacker, fact_from_json, shipped_by
 from sse_tap.recording.recorder import Connection, Engine, ExchangeTap
 from sse_tap.recording.settings import Settings, listeners, seams
@@ -36,6 +37,7 @@ _TICK = 0.1  # seconds between two looks while nothing comes
 _IDLE = 30  # of these after which only the relay wakes it
 _COUNT = 0.5  # seconds between two tellings of counts
 _PATIENCE = 5.0  # seconds that the disk has for the rest
+_PACKING = 1.0  # seconds for traces that are not packed yet
 _UNHEARD = 1.0  # seconds that the relay has to read what it is told
 
 
@@ -72,6 +74,10 @@ class Scribe:
         self._verdicts, self._engine.listeners = listeners(
             settings, lambda: self._engine.directory, self._tell, self._report
         )
+        self._packing = Packing(self._report) if settings.compress else None
+        if self._packing:
+            self._engine.listeners.append(self._packing)
+            self._packing.take_up(Path(settings.directory))
         self._awake: int | None = 0 if settings.alarm else None
         self._taps: dict[int, Tap] = {}
         self._told: dict[int, Any] = {}
@@ -105,8 +111,8 @@ class Scribe:
 
     @property
     def busy(self) -> bool:
-        """Whether traces are open."""
-        return bool(self._engine.open)
+        """Whether traces are open, or to be packed."""
+        return bool(self._engine.open) or (self._packing is not None and self._packing.pending)
 
     def finish(self, *, crashed: bool) -> None:
         """Write the ends, judge what is left, tell the last counts."""
@@ -115,6 +121,8 @@ class Scribe:
         self._engine.stop_all(t, remark)
         in_time = self._engine.writer.stop(_PATIENCE)
         self._verdicts.close()
+        if self._packing:
+            self._packing.close(_PACKING)
         self._tell_counts()
         self._voice.say(end=in_time)
 

@@ -50,6 +50,7 @@ def _taps(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...])
 @click.option(
     "--alarm", type=click.IntRange(1), metavar="MS", help="Warn when a hop holds blocks for longer."
 )
+@click.option("--compress", is_flag=True, help="Pack finished traces with zstd; every verb reads them.")
 @click.option("--live", is_flag=True, help="Draw the running streams, a few frames a second.")
 @click.option(
     "--insecure", multiple=True, metavar="NAME", help="Take any certificate of this tap's upstream."
@@ -61,6 +62,7 @@ def command(
     taps: list[TapSpec],
     output: Path,
     alarm: int | None,
+    compress: bool,
     live: bool,
     insecure: tuple[str, ...],
     keep_host: bool,
@@ -74,6 +76,7 @@ def command(
     """
     specs = _with_insecure(taps, insecure, warn=not live)
     settings = (*settings, *((f"sse_tap_alarm={alarm}",) if alarm else ()))
+    settings = (*settings, *(("sse_tap_compress=true",) if compress else ()))
     if live:
         return _watch(specs, output, keep_host, no_check, settings)
     _record(specs, output, keep_host, no_check, settings)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sse_tap.observe.facts import Ended, Fact
 from sse_tap.recording.desk import Recorded
-from sse_tap.trace.file import SUFFIX
+from sse_tap.trace.file import SUFFIX, SUFFIXES
 from sse_tap.util.text import plural, size
 
 EVERY = 10.0
@@ -50,7 +50,9 @@ def doomed(files: Iterable[Kept], now: float, most: int, oldest: float) -> list[
 
 
 def is_finished(path: Path) -> bool:
-    """Whether a trace has its `end`; nothing is written to it any more."""
+    """Whether a trace has its `end`; nothing is written to it any more. One that is packed is finished."""
+    if path.name.endswith(SUFFIXES) and not path.name.endswith(SUFFIX):
+        return True
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -64,7 +66,7 @@ def traces_in(folder: Path) -> Iterator[Kept]:
     """The trace files directly in a folder; no links."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.endswith(SUFFIX) and not entry.is_symlink():
+            if entry.name.endswith(SUFFIXES) and not entry.is_symlink():
                 found = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(found.st_mode):
                     yield Kept(Path(entry.path), found.st_size, found.st_mtime)

@@ -67,6 +67,9 @@ def declare(loader: Loader) -> None:
     loader.add_option(
         "sse_tap_max_age", int, 0, "Remove finished traces that are older (hours; 0: keep all)."
     )
+    loader.add_option(
+        "sse_tap_compress", bool, False, "Pack finished traces with zstd; every verb reads them."
+    )
     loader.add_option("sse_tap_queue", int, 64, "MiB that may wait for the recorder and for the disk.")
 
 

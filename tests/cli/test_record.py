@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from sse_tap.trace.file import find_traces, read_trace
 from sse_tap.util.ports import free_port
-from tests.transparency.peers import Origin
+from tests.transparency.exchanges import _live_client, _live_server
+from tests.transparency.peers import Origin, connect
 from tests.transparency.taps import Taps
 
 
@@ -88,3 +90,23 @@ def test_it_says_where_it_listens_and_what_came_of_it(tmp_path: Path) -> None:
         assert f"{name:4}  http://127.0.0.1:{port} → http://127.0.0.1:{origin.port}" in listening
     assert f"recording to {tmp_path / 'recordings'} (Ctrl-C stops)" in listening
     assert "Traceback" not in taps.log
+
+
+def test_with_compress_finished_traces_are_packed_and_still_have_their_verdict_line(tmp_path: Path) -> None:
+    with (
+        Origin() as origin,
+        Taps(tmp_path, {"edge": f"http://127.0.0.1:{origin.port}"}, "--compress") as taps,
+    ):
+        play = origin.play(_live_server)
+        wire = connect(taps.address("edge"))
+        _live_client(wire)
+        wire.close()
+        play.finish()
+        (before,) = taps.traces("/live")
+        assert before.end
+        assert taps.stop() == 0
+    assert [path.suffix for path in taps.recordings.iterdir()] == [".zst"]
+    (after,) = map(read_trace, find_traces([taps.recordings]))
+    assert (after.chunks.body, after.end, after.problems) == (before.chunks.body, before.end, ())
+    assert "GET /live" in taps.log
+    assert "without a verdict" not in taps.log
