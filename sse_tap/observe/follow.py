@@ -11,7 +11,15 @@ from collections.abc import Callable
 
 from sse_tap.observe import Losses, LostPlace
 from sse_tap.observe.frames import CONTROL, FRAME_HEADER, FRAME_HEADER_SIZE, STREAM_MASK
-from sse_tap.observe.messages import Body, ChunkedBody, MessageReader, NoBody, SizedBody, UntilClose
+from sse_tap.observe.messages import (
+    Body,
+    ChunkedBody,
+    MessageReader,
+    NoBody,
+    SizedBody,
+    UntilClose,
+    chunk_size,
+)
 from sse_tap.trace.records import Headers
 
 _MAX_HEAD = 64 << 10  # bytes of a head after which nothing is followed: it is of no message, most likely
@@ -55,12 +63,16 @@ class Follower:
         """How much of `data` belongs to the body that passed before it; None where all does, or none did."""
         before, self._ended = self._reader.taken, None
         self.chunks = self.bytes = 0
-        had_body = self._reader.body is not None
+        body = self._reader.body
+        if isinstance(body, _Walk):
+            body.chunks = body.bytes = 0
         try:
             self._reader.feed(data)
         except Exception:  # noqa: BLE001 - then nothing is left out
             self.lost = True
-        return self._ended - before if had_body and self._ended is not None else None
+        if isinstance(body, _Walk):
+            self.chunks, self.bytes = self.chunks + body.chunks, self.bytes + body.bytes
+        return self._ended - before if body is not None and self._ended is not None else None
 
     def _head(self, head: bytes) -> Body | None:
         self.streams = head.startswith(b"HTTP/") and b"text/event-stream" in head.lower()
@@ -73,6 +85,31 @@ class Follower:
 
     def _end(self, _trailers: Headers) -> None:
         self._ended = self._reader.read_to if self._ended is None else self._ended
+
+
+class _Walk(ChunkedBody):
+    """Chunks that are all here are counted, not handed out: they may be many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chunks = self.bytes = 0
+
+    def _whole_chunks(self, data: bytes, pos: int, pieces: list[bytes]) -> int:
+        if self._line:
+            return super()._whole_chunks(data, pos, pieces)
+        find, size, chunks, begin = data.find, len(data), 0, pos
+        total = 0
+        while (eol := find(b"\n", pos)) >= 0:
+            length = chunk_size(data[pos:eol])
+            end = eol + 3 + length  # CRLF included: where it is another, the next size will be none
+            if end > size or not length:
+                break
+            total += length
+            chunks += 1
+            pos = end
+        self.chunks += chunks
+        self.bytes += total
+        return super()._whole_chunks(data, pos, pieces) if pos < size or pos == begin else pos
 
 
 def request_framing(head: bytes) -> Body | None:
@@ -101,7 +138,7 @@ def _framing(head: bytes, otherwise: Body) -> Body:
             return SizedBody(int(value))
         if value != b"chunked":
             raise LostPlace("there is a transfer coding before chunked")
-        return ChunkedBody()
+        return _Walk()
     return otherwise
 
 

@@ -104,7 +104,7 @@ class UntilClose:
 
 
 @lru_cache(maxsize=4096)
-def _chunk_size(line: bytes) -> int:
+def chunk_size(line: bytes) -> int:
     """Size from a chunk-size line without its LF (RFC 9112, 7.1: 1*HEXDIG, extensions ignored)."""
     digits = line.partition(b";")[0].rstrip(b"\r\t ")
     if not digits or len(digits.lstrip(b"0")) > 16 or digits.strip(b"0123456789abcdefABCDEF"):
@@ -176,7 +176,7 @@ class ChunkedBody:
             if eol < 0:
                 self._keep_line(line + data[pos:])
                 return size
-            length = _chunk_size(line + data[pos:eol] if line else data[pos:eol])
+            length = chunk_size(line + data[pos:eol] if line else data[pos:eol])
             line = self._line = b""
             pos = eol + 1
             if not length:

@@ -31,6 +31,15 @@ class Way:
         """Whether what was left out may go on."""
         return self._link.roomy
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether what was deferred need not be followed yet."""
+        return self._link.is_calm
+
+    def defer(self, size: int) -> None:
+        """So many bytes more are deferred, or, below 0, less."""
+        self._link.deferred += size
+
     def ship(self, data: bytes, times: int = FEW) -> bool:
         """Send bytes; False where they have no room (`times`: see `Share.ship`)."""
         head = pack(self._kind, self._number, self.t, self.read, self.queued, len(data), self.late)
@@ -74,19 +83,91 @@ class Lane:
             self._way.tell_gap(self.gap)
             self.gap = 0
 
+    def forget(self) -> None:
+        """No bytes follow."""
 
-class BodyLane(Lane):
-    """HTTP/1. A gap is within one body, which began at `_body`; `_chunks` of `_bytes` were in it."""
 
-    __slots__ = ("_body", "_bytes", "_chunks", "_follower")
+class _Later(Lane):
+    """Bytes that were shipped are followed later: many small ones at once, large ones when room gets scarce.
+
+    A fast stream would pass at half its speed if its every chunk were looked at here.
+    """
+
+    __slots__ = ("_later", "_waiting")
+
+    def __init__(self, way: Way) -> None:
+        super().__init__(way)
+        self._later: list[bytes] = []
+        self._waiting = 0  # bytes in it
+
+    def _feed(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _follow_later(self, data: bytes) -> None:
+        size = len(data)
+        self._later.append(data)
+        self._waiting += size
+        self._way.defer(size)
+        if self._waiting > _SOME and (size < _SOME or not self._way.is_calm):
+            self._follow(_SOME_MORE + _FASTER * size)
+
+    def _follow(self, most: int = 1 << 62) -> None:
+        """Follow about `most` bytes of what waits for it."""
+        count = size = 0
+        while count < len(self._later) and size < most:
+            size += len(self._later[count])
+            count += 1
+        if count:
+            data = b"".join(self._later[:count])
+            del self._later[:count]
+            self._waiting -= size
+            self._way.defer(-size)
+            self._feed(data)
+
+    def forget(self) -> None:
+        self._way.defer(-self._waiting)
+        self._later, self._waiting = [], 0
+
+
+_SOME = 4096  # bytes of small reads that are followed at once
+_SOME_MORE = 1 << 16
+_FASTER = 5  # times as many as come, so that all are followed by the time that there is no room
+
+
+class BodyLane(_Later):
+    """HTTP/1. A gap is within one body, which began at `_body`; `_chunks` of `_bytes` were in it.
+
+    What is in a stream's body is followed later.
+    """
+
+    __slots__ = ("_body", "_bytes", "_chunks", "_follower", "_idle")
 
     def __init__(self, way: Way) -> None:
         super().__init__(way)
         self._follower = Follower(request_framing if way.side == "client" else response_framing)
-        self._body = self._chunks = self._bytes = 0
+        self._body = self._chunks = self._bytes = self._idle = 0
 
     def take(self, data: bytes, idle: int) -> Lane:
+        if idle != self._idle:
+            self._idle = idle
+            self._follow()  # to know whether it is this body that passes
+        if not self.gap and self._in_stream():
+            if self._way.ship(data, BODY):
+                self._follow_later(data)
+                if not self._in_stream():
+                    self._follow()
+                return self
+            self._follow()
+        return self._take_now(data, idle)
+
+    def _in_stream(self) -> bool:
+        """Whether a stream's body passes, as far as is known; of what follows that is followed later."""
+        return self._follower.streams and self._follower.began >= 0 and not self._follower.lost
+
+    def _take_now(self, data: bytes, idle: int) -> Lane:
         follower, body = self._follower, self._follower.began
+        if follower.lost:
+            return Lane(self._way, self.gap).take(data, idle)
         if self.gap and body != idle and self._way.roomy:
             data = self._to_boundary(data)
         if not data:
@@ -98,6 +179,10 @@ class BodyLane(Lane):
         if self.gap or body == idle or not self._way.ship(data, times):
             return self._leave_out(data, body, end)
         return self
+
+    def _feed(self, data: bytes) -> None:
+        if not self._follower.lost:
+            self._follower.feed(data)
 
     def _to_boundary(self, data: bytes) -> bytes:
         """There is room again: what of the data the recorder gets now that it knows of the gap."""
@@ -137,7 +222,7 @@ class BodyLane(Lane):
         self.gap = self._chunks = self._bytes = 0
 
 
-class FrameLane(Lane):
+class FrameLane(_Later):
     """HTTP/2. `gap` counts what was left out since the recorder was told; `_full`: there is no room yet."""
 
     __slots__ = ("_follower", "_full", "_losses")
@@ -159,10 +244,14 @@ class FrameLane(Lane):
         if not data:
             return self
         if not self._full and self._way.ship(data):
-            self._follower.feed(data)
+            self._follow_later(data)
             return self
+        self._follow()
         self._full = True
         return self if self._sift(data) else _lost(self._way, self.gap + len(data))
+
+    def _feed(self, data: bytes) -> None:
+        self._follower.feed(data)
 
     def _sift(self, data: bytes) -> bool:
         """Send what the recorder needs of the data; False where there is no room even for that."""

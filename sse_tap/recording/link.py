@@ -51,6 +51,7 @@ class Link:
         self._out: deque[bytes | memoryview] = deque()
         self._waiting = 0  # bytes in `_out`
         self.shipped = 0  # bytes that found room, in all
+        self.deferred = 0  # bytes that were shipped and that the relay has not followed yet
         self._armed = self.dead = False
         self._flushed = 0.0
         self._words = b""
@@ -104,6 +105,11 @@ class Link:
     def roomy(self) -> bool:
         """Whether less than half of the room is taken."""
         return self._waiting < self._bound // 2
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether it is early to follow what was deferred: there is room, and that is not much."""
+        return self.roomy and self.deferred < self._bound // 2
 
     @property
     def left(self) -> int:

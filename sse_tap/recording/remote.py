@@ -214,6 +214,8 @@ class RemoteConnection:
             if lane:
                 way.t = t
                 lane.tell()
+                if how != "eof" or way.side == side:
+                    lane.forget()
         self._link.send(pack_json(Kind.CLOSED, [side, how], self._number, t))
 
     def remark(self, t: int, kind: str, text: str) -> None:
@@ -221,6 +223,9 @@ class RemoteConnection:
         self._link.send(pack_json(Kind.REMARK, [kind, text], self._number, t))
 
     def __del__(self) -> None:
+        for lane in (self._client, self._server):
+            if lane:
+                lane.forget()
         self._link.send(pack(Kind.GONE, self._number))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
+import pytest
 from hpack import Encoder
 from hyperframe.frame import DataFrame, HeadersFrame, PingFrame, SettingsFrame, WindowUpdateFrame
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sse_tap.observe import Facts, Gap, Losses, Observer, Side
@@ -15,6 +16,7 @@ from sse_tap.observe.facts import BodyChunks, Ended, Remark, RequestBody, Reques
 from sse_tap.observe.frames import PREFACE
 from sse_tap.observe.http1 import Http1Observer
 from sse_tap.observe.http2 import Http2Observer
+from sse_tap.recording import lanes
 from sse_tap.recording.lanes import BodyLane, FrameLane, Lane
 from sse_tap.recording.link import FEW, NEEDED
 
@@ -48,10 +50,19 @@ class Way:
     def __init__(self, observer: Observer, side: Side, has_room: Callable[[], bool]) -> None:
         self._observer, self.side, self._has_room = observer, side, has_room
         self.facts: Facts = []
+        self.deferred = 0
 
     @property
     def roomy(self) -> bool:
         return self._has_room()
+
+    @property
+    def is_calm(self) -> bool:
+        return self._has_room()
+
+    def defer(self, size: int) -> None:
+        self.deferred += size
+        assert self.deferred >= 0
 
     def ship(self, data: bytes, times: int = FEW) -> bool:
         always = times == NEEDED or (times == FEW and isinstance(self._observer, Http1Observer))
@@ -81,6 +92,15 @@ def played(lane: Lane, pieces: list[bytes]) -> None:
     for piece in pieces:
         lane = lane.take(piece, 0)
     lane.tell()
+    lane.forget()
+    assert lane._way.deferred == 0  # type: ignore[attr-defined]
+
+
+@pytest.fixture(params=[1, 4096], ids=["often", "seldom"])
+def some(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was deferred is followed soon, or when it must."""
+    monkeypatch.setattr(lanes, "_SOME", request.param)
+    monkeypatch.setattr(lanes, "_SOME_MORE", 1)
 
 
 def cut(data: bytes, draw: st.DataObject) -> list[bytes]:
@@ -122,6 +142,8 @@ def body(is_chunked: bool, pieces: list[bytes]) -> bytes:
     return CHUNKED + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
+@pytest.mark.usefixtures("some")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(BODIES, st.data())
 def test_of_http_1_answers_every_byte_is_seen_or_said_to_be_lost(
     bodies: list[tuple[bool, list[bytes]]], draw: st.DataObject
@@ -143,6 +165,8 @@ def _first_whole(message: bytes, draw: st.DataObject) -> list[bytes]:
     return [head + blank, *cut(rest, draw)]
 
 
+@pytest.mark.usefixtures("some")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(BODIES, st.data())
 def test_of_http_1_uploads_every_byte_is_seen_or_said_to_be_lost(
     bodies: list[tuple[bool, list[bytes]]], draw: st.DataObject
@@ -169,6 +193,8 @@ def _frames(given: list[tuple[int, bytes]]) -> bytes:
     )
 
 
+@pytest.mark.usefixtures("some")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(FRAMES, st.data())
 def test_of_http_2_answers_every_byte_is_seen_or_said_to_be_lost(
     given_: list[tuple[int, bytes]], draw: st.DataObject
@@ -193,6 +219,8 @@ def test_of_http_2_answers_every_byte_is_seen_or_said_to_be_lost(
     assert ended == dict.fromkeys((1, 3, 5, 7), "complete")
 
 
+@pytest.mark.usefixtures("some")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(FRAMES, st.data())
 def test_of_http_2_uploads_every_byte_is_seen_or_said_to_be_lost(
     given_: list[tuple[int, bytes]], draw: st.DataObject
