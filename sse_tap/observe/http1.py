@@ -6,7 +6,6 @@ request, and how each exchange ended. Bytes in, facts out: no I/O, no clock.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from sse_tap.observe import Facts, Gap, How, Losses, LostPlace, Side, cut_short
@@ -57,9 +56,29 @@ class Http1Observer:
     (`Upgrade: h2c`, RFC 7540, 3.2) the exchange that asked for it goes on as HTTP/2's first stream.
     """
 
+    __slots__ = (
+        "_client_closed",
+        "_client_reset",
+        "_count",
+        "_facts",
+        "_late",
+        "_latest",
+        "_queued",
+        "_read",
+        "_requests",
+        "_responses",
+        "_scheme",
+        "_stopped",
+        "_successor",
+        "_t",
+        "_upgraded",
+        "_upstream_closed",
+        "_waiting",
+    )
+
     def __init__(self, *, scheme: str) -> None:
         self._scheme = scheme
-        self._waiting: deque[_Exchange] = deque()
+        self._waiting: list[_Exchange] = []  # one, most often: a deque takes 600 bytes for that
         self._latest: _Exchange | None = None  # the exchange whose request is being read
         self._count = 0
         self._facts: Facts = []
@@ -234,7 +253,7 @@ class Http1Observer:
         if trailers:
             self._say(exchange, ResponseTrailers(self._t, trailers))
         self._end(exchange, "complete")
-        self._waiting.popleft()
+        self._waiting.pop(0)
 
     # ends
 

@@ -330,6 +330,19 @@ class MessageReader:
     `on_body(pieces)` gets what came of it; `on_end(trailers)` follows when the message is complete.
     """
 
+    __slots__ = (
+        "_head",
+        "_max_head",
+        "_on_body",
+        "_on_end",
+        "_on_head",
+        "began",
+        "body",
+        "read_to",
+        "stopped",
+        "taken",
+    )
+
     def __init__(
         self,
         on_head: Callable[[bytes], Body | None],
