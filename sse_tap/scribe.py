@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sse_tap.observe import Gap
+from sse_tap.observe import Gap, Side
 from sse_tap.observe.facts import BodyChunks, Remark, RequestBody
 from sse_tap.recording.descriptors import raise_limit
 from sse_tap.recording.desk import Tap, Wanted
@@ -186,7 +186,8 @@ class Scribe:
 
     def _gap(self, parcel: Parcel) -> None:
         if found := self._connections.get(parcel.number):
-            found.gap(parcel.t, "client" if parcel.read else "server", parcel.queued)
+            side: Side = "client" if parcel.read else "server"
+            found.gap(parcel.t, side, parcel.queued, parcel.t - parcel.late)
             self._tell_if_blind(parcel.number, found)
 
     def _passed_by(self, parcel: Parcel) -> None:

@@ -12,13 +12,14 @@ type Facts = list[tuple[int, Fact]]
 
 
 type Losses = dict[int, list[int]]
-"""By HTTP/2 stream: DATA frames (or parts of one), their bytes, and 1 where its side ended with them."""
+"""By HTTP/2 stream: DATA frames (or parts of one), their bytes, 1 where its side ended with them, and when
+the first of them passed."""
 
 
 class Gap(NamedTuple):
     """Bytes of an HTTP/1 body that nobody kept: `size` as they passed, of the body that `began` after so
-    many bytes of its side; in them `chunks` of `bytes`. To its end where it is `over`, else to a place from
-    which it can be read on.
+    many bytes of its side; in them `chunks` of `bytes`, the `first` at that time. To its end where it is
+    `over`, else to a place from which it can be read on.
     """
 
     size: int
@@ -26,6 +27,7 @@ class Gap(NamedTuple):
     chunks: int
     bytes: int
     over: bool
+    first: int
 
 
 class LostPlace(Exception):
@@ -61,8 +63,10 @@ class Observer(Protocol):
         after `t` at which they were handed on.
         """
 
-    def skipped(self, t: int, side: Side, size: int) -> Facts | None:
-        """One side sent `size` bytes that nobody kept; None where it cannot go on after them."""
+    def skipped(self, t: int, side: Side, size: int, first: int) -> Facts | None:
+        """One side sent `size` bytes that nobody kept, the `first` at that time; None where it cannot go on
+        after them.
+        """
 
     def to_come(self) -> tuple[int, int]:
         """The key of the exchange whose response body passes, and the bytes that will certainly come of it

@@ -180,9 +180,9 @@ class FrameFollower:
         """Bytes to come before a frame begins; None while a frame's header has begun."""
         return None if self._head else self._left
 
-    def sift(self, data: bytes) -> list[bytes | Losses]:
-        """Bytes passed for which there was no room: what of them the recorder needs all the same, in order,
-        and what it has to do without. What is needed after losses begins with a frame.
+    def sift(self, data: bytes, t: int) -> list[bytes | Losses]:
+        """Bytes passed at `t` for which there was no room: what of them the recorder needs all the same, in
+        order, and what it has to do without. What is needed after losses begins with a frame.
         """
         found: list[bytes | Losses] = []
         pos, size = 0, len(data)
@@ -190,15 +190,15 @@ class FrameFollower:
             if self._left:
                 piece = data[pos : pos + self._left]
                 self._left -= len(piece)
-                self._sort(found, piece)
+                self._sort(found, piece, t)
                 pos += len(piece)
             else:
                 need = FRAME_HEADER_SIZE - len(self._head)
-                self._take_header(found, data[pos : pos + need])
+                self._take_header(found, data[pos : pos + need], t)
                 pos += need
         return found
 
-    def _take_header(self, found: list[bytes | Losses], part: bytes) -> None:
+    def _take_header(self, found: list[bytes | Losses], part: bytes, t: int) -> None:
         if self._head or not (found and isinstance(found[-1], bytes)):
             _losses(found)  # before it something is missing, or its own beginning was handed on
         self._head += part
@@ -209,15 +209,15 @@ class FrameFollower:
         if self._kind in CONTROL:
             _keep(found, head)
         elif not self._left:
-            self._sort(found, b"")
+            self._sort(found, b"", t)
 
-    def _sort(self, found: list[bytes | Losses], piece: bytes) -> None:
+    def _sort(self, found: list[bytes | Losses], piece: bytes, t: int) -> None:
         if self._kind in CONTROL or self._kind == _PREFACE:
             _keep(found, piece)
             return
         losses = _losses(found)
         if not self._kind:
-            lost = losses.setdefault(self._stream, [0, 0, 0])
+            lost = losses.setdefault(self._stream, [0, 0, 0, t])
             lost[0] += bool(piece)
             lost[1] += len(piece)
             lost[2] |= self._ends and not self._left

@@ -133,16 +133,18 @@ class Http1Observer:
         reader = self._requests if side == "client" else self._responses
         exchange = self._latest if side == "client" else self._waiting[0] if self._waiting else None
         if self._successor or exchange is None or reader.body is None or gap.began != reader.began:
-            return self.skipped(t, side, gap.size)
-        said = RequestSkipped(t, gap.bytes) if side == "client" else Skipped(t, gap.bytes, gap.chunks)
-        self._say(exchange, said)
+            return self.skipped(t, side, gap.size, gap.first)
+        if side == "client":
+            self._say(exchange, RequestSkipped(gap.first, gap.bytes))
+        else:
+            self._say(exchange, Skipped(gap.first, gap.bytes, gap.chunks))
         return self._facts if reader.pass_by(gap.size, over=gap.over) else None
 
     def frames_lost(self, t: int, side: Side, losses: Losses) -> Facts | None:
         """HTTP/2 frames: there are some where the connection turned to it."""
         return self._inherited(self._successor.frames_lost(t, side, losses)) if self._successor else None
 
-    def skipped(self, t: int, side: Side, size: int) -> Facts | None:
+    def skipped(self, t: int, side: Side, size: int, first: int) -> Facts | None:
         """One side sent `size` bytes that nobody kept: well where they are within one piece of a body."""
         self._facts, self._t = [], t
         if self._stopped:
@@ -151,7 +153,7 @@ class Http1Observer:
         exchange = self._latest if side == "client" else self._waiting[0] if self._waiting else None
         if self._successor or exchange is None or not reader.skip(size):
             return None
-        self._say(exchange, RequestSkipped(t, size) if side == "client" else Skipped(t, size))
+        self._say(exchange, RequestSkipped(first, size) if side == "client" else Skipped(first, size))
         reader.finish_if_done()
         return self._facts
 

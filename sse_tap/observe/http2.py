@@ -190,14 +190,9 @@ class Http2Observer:
             return []
         (self._client if side == "client" else self._server).resume()
         lose = self._request_lost if side == "client" else self._response_lost
-        at = _Read(t)
-        return [
-            pair
-            for stream, (chunks, size, ends) in losses.items()
-            for pair in lose(at, stream, chunks, size, ends)
-        ]
+        return [pair for stream, lost in losses.items() for pair in lose(_Read(t), stream, *lost)]
 
-    def skipped(self, t: int, side: Side, size: int) -> Facts | None:
+    def skipped(self, t: int, side: Side, size: int, first: int) -> Facts | None:
         """Frames cannot be found again after bytes that nobody kept."""
         return None
 
@@ -332,10 +327,10 @@ class Http2Observer:
         if pieces and exchange and not exchange.asked:
             yield stream, RequestBody(at.t, b"".join(pieces))
 
-    def _request_lost(self, at: _Read, stream: int, _chunks: int, size: int, ends: int) -> _Keyed:
+    def _request_lost(self, at: _Read, stream: int, _chunks: int, size: int, ends: int, first: int) -> _Keyed:
         exchange = self._open.get(stream)
         if size and exchange and not exchange.asked:
-            yield stream, RequestSkipped(at.t, size)
+            yield stream, RequestSkipped(first, size)
         if ends:
             yield from self._request_end(at, stream)
 
@@ -408,11 +403,11 @@ class Http2Observer:
         else:
             yield from self._malformed(at.t, stream, "its body came before its head")
 
-    def _response_lost(self, at: _Read, stream: int, chunks: int, size: int, ends: int) -> _Keyed:
+    def _response_lost(self, at: _Read, stream: int, chunks: int, size: int, ends: int, first: int) -> _Keyed:
         exchange = self._open.get(stream)
         self._windows.sent(stream, size)
         if size and exchange and exchange.answered:
-            yield stream, Skipped(at.t, size, chunks)
+            yield stream, Skipped(first, size, chunks)
         if ends:
             yield from self._response_end(at, stream)
 

@@ -45,9 +45,10 @@ class Way:
         head = pack(self._kind, self._number, self.t, self.read, self.queued, len(data), self.late)
         return self._share.ship(head, data, times)
 
-    def tell_gap(self, size: int) -> None:
-        """Of bytes of which no more is known."""
-        self._link.send(pack(Kind.GAP, self._number, self.t, self.side == "client", size))
+    def tell_gap(self, size: int, first: int) -> None:
+        """Of bytes of which no more is known, the `first` at that time."""
+        late = max(0, self.t - first)
+        self._link.send(pack(Kind.GAP, self._number, self.t, self.side == "client", size, late=late))
 
     def tell_passed(self, gap: Gap) -> None:
         """Of bytes in a body."""
@@ -60,12 +61,14 @@ class Way:
 
 
 class Lane:
-    """Bytes of which nothing is known. `gap`: how many are left out that the recorder does not know of."""
+    """Bytes of which nothing is known. `gap`: how many are left out that the recorder does not know of, the
+    `first` of them at that time.
+    """
 
-    __slots__ = ("_way", "gap")
+    __slots__ = ("_way", "first", "gap")
 
-    def __init__(self, way: Way, gap: int = 0) -> None:
-        self._way, self.gap = way, gap
+    def __init__(self, way: Way, gap: int = 0, first: int = 0) -> None:
+        self._way, self.gap, self.first = way, gap, first or way.t
 
     def take(self, data: bytes, idle: int) -> Lane:
         """Bytes passed; the lane of those that follow. `idle`: where a body began that nobody records."""
@@ -74,13 +77,13 @@ class Lane:
         else:
             self.tell()
             if not self._way.ship(data):
-                self.gap = len(data)
+                self.gap, self.first = len(data), self._way.t
         return self
 
     def tell(self) -> None:
         """Tell of the gap, if there is one."""
         if self.gap:
-            self._way.tell_gap(self.gap)
+            self._way.tell_gap(self.gap, self.first)
             self.gap = 0
 
     def forget(self) -> None:
@@ -167,14 +170,14 @@ class BodyLane(_Later):
     def _take_now(self, data: bytes, idle: int) -> Lane:
         follower, body = self._follower, self._follower.began
         if follower.lost:
-            return Lane(self._way, self.gap).take(data, idle)
+            return Lane(self._way, self.gap, self.first).take(data, idle)
         if self.gap and body != idle and self._way.roomy:
             data = self._to_boundary(data)
         if not data:
             return self
         end = follower.feed(data)
         if follower.lost:
-            return Lane(self._way, self.gap).take(data, idle)
+            return Lane(self._way, self.gap, self.first).take(data, idle)
         times = FEW if body < 0 else BODY if follower.streams else IDLE
         if self.gap or body == idle or not self._way.ship(data, times):
             return self._leave_out(data, body, end)
@@ -209,6 +212,7 @@ class BodyLane(_Later):
         return self
 
     def _add(self, size: int) -> None:
+        self.first = self.first if self.gap else self._way.t
         self.gap += size
         self._chunks += self._follower.chunks
         self._bytes += self._follower.bytes
@@ -218,7 +222,7 @@ class BodyLane(_Later):
             self._tell(over=False)
 
     def _tell(self, *, over: bool) -> None:
-        self._way.tell_passed(Gap(self.gap, self._body, self._chunks, self._bytes, over))
+        self._way.tell_passed(Gap(self.gap, self._body, self._chunks, self._bytes, over, self.first))
         self.gap = self._chunks = self._bytes = 0
 
 
@@ -238,7 +242,7 @@ class FrameLane(_Later):
             at = self._follower.to_boundary()
             if at is not None and at <= len(data):
                 if not self._sift(data[:at]):
-                    return _lost(self._way, self.gap + len(data))
+                    return self._given_up(len(data))
                 self.tell()
                 self._full, data = False, data[at:]
         if not data:
@@ -248,19 +252,23 @@ class FrameLane(_Later):
             return self
         self._follow()
         self._full = True
-        return self if self._sift(data) else _lost(self._way, self.gap + len(data))
+        return self if self._sift(data) else self._given_up(len(data))
+
+    def _given_up(self, size: int) -> Lane:
+        return _lost(self._way, self.gap + size, self.first if self.gap else 0)
 
     def _feed(self, data: bytes) -> None:
         self._follower.feed(data)
 
     def _sift(self, data: bytes) -> bool:
         """Send what the recorder needs of the data; False where there is no room even for that."""
-        for item in self._follower.sift(data):
+        for item in self._follower.sift(data, self._way.t):
             if isinstance(item, dict):
+                self.first = self.first if self.gap else self._way.t
                 self.gap += 1  # it must go on where a frame begins, though nothing of worth was lost
                 for stream, lost in item.items():
                     self._add(stream, *lost)
-                if not any(ends for _, _, ends in item.values()):
+                if not any(ends for _, _, ends, _ in item.values()):
                     continue  # else whoever waits for that end gets it
             self.tell()
             if isinstance(item, dict):
@@ -269,9 +277,9 @@ class FrameLane(_Later):
                 return False
         return True
 
-    def _add(self, stream: int, chunks: int, size: int, ends: int) -> None:
+    def _add(self, stream: int, chunks: int, size: int, ends: int, first: int) -> None:
         self.gap += size
-        lost = self._losses.setdefault(stream, [0, 0, 0])
+        lost = self._losses.setdefault(stream, [0, 0, 0, first])
         lost[0] += chunks
         lost[1] += size
         lost[2] |= ends
@@ -282,8 +290,8 @@ class FrameLane(_Later):
             self.gap, self._losses = 0, {}
 
 
-def _lost(way: Way, gap: int) -> Lane:
+def _lost(way: Way, gap: int, first: int = 0) -> Lane:
     """What follows a gap that cannot be stepped over, most likely: let the recorder say so."""
-    lane = Lane(way, gap)
+    lane = Lane(way, gap, first)
     lane.tell()
     return lane

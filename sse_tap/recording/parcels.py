@@ -39,7 +39,9 @@ class Kind(IntEnum):
     SERVER = 4  # data: bytes that the server sent
     CLOSED = 5  # data: which side, and how
     REMARK = 6  # data: kind, text
-    GAP = 7  # queued: bytes that had no room; read: 1 where the client sent them
+    GAP = (
+        7  # queued: bytes that had no room; read: 1 where the client sent them; late: t less the first one's
+    )
     EXCHANGE = 8  # read: the tap's number
     FACT = 9  # data: the fact's name and values
     PIECE = 10  # data: a piece of response body

@@ -84,7 +84,7 @@ def test_frames_begin_where_they_begin_however_the_bytes_are_cut(
         if data.draw(st.booleans()):
             follower.feed(piece)
         else:
-            follower.sift(piece)
+            follower.sift(piece, 0)
         ahead = follower.to_boundary()
         assert ahead is None or at + ahead in starts
         in_head = at > len(PREFACE) and at not in starts and at - max(s for s in starts if s < at) < 9
@@ -105,13 +105,16 @@ def test_a_body_that_was_passed_by_is_followed_by_the_next_answer() -> None:
     observer.server_data(0, 1, CHUNKED[:50])
     began = CHUNKED.index(b"\r\n\r\n") + 4
     assert observer.passing() == (1, began)
-    assert [fact for _, fact in observer.passed_by(1, "server", Gap(8, began, 1, 3, False)) or []] == [
+    assert [fact for _, fact in observer.passed_by(1, "server", Gap(8, began, 1, 3, False, 1)) or []] == [
         Skipped(1, 3)
     ]
     rest = len(CHUNKED) - 58
-    skipped, ended = (fact for _, fact in observer.passed_by(2, "server", Gap(rest, began, 2, 5, True)) or [])
+    skipped, ended = (
+        fact for _, fact in observer.passed_by(9, "server", Gap(rest, began, 2, 5, True, 2)) or []
+    )
     assert skipped == Skipped(2, 5, 2)
     assert isinstance(ended, Ended)
+    assert ended.t == 9
     assert observer.passing() == (0, 0)
     observer.server_data(0, 1, SIZED[:-1])
     assert observer.passing() == (2, len(CHUNKED) + SIZED.index(b"\r\n\r\n") + 4)

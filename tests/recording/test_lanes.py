@@ -50,7 +50,7 @@ class Way:
     def __init__(self, observer: Observer, side: Side, has_room: Callable[[], bool]) -> None:
         self._observer, self.side, self._has_room = observer, side, has_room
         self.facts: Facts = []
-        self.deferred = 0
+        self.deferred = self.t = 0
 
     @property
     def roomy(self) -> bool:
@@ -77,7 +77,7 @@ class Way:
         assert facts is not None
         self.facts += facts
 
-    def tell_gap(self, size: int) -> None:
+    def tell_gap(self, size: int, first: int) -> None:
         raise AssertionError(f"{size} bytes of which nothing is known")
 
     def tell_passed(self, gap: Gap) -> None:
@@ -248,7 +248,7 @@ def test_what_is_neither_is_told_of_by_its_size_and_goes_on_when_there_is_room()
             told.append(data) if room[0] else None
             return room[0]
 
-        def tell_gap(self, size: int) -> None:
+        def tell_gap(self, size: int, first: int) -> None:
             told.append(size)
 
     lane: Lane = BodyLane(Plain(Http1Observer(scheme="http"), "server", bool))  # type: ignore[arg-type]

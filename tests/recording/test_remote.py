@@ -251,6 +251,8 @@ def test_a_chunked_stream_with_a_gap_goes_on_and_says_what_it_lost(tmp_path: Pat
     assert first.chunks[-1].data == b"after"
     assert first.end
     assert first.end.bytes == 20 * MB + 5 == first.chunks.nbytes + sum(gap.bytes for gap in first.lost)
+    after, before = first.chunks[-1].t, first.chunks[-2].t
+    assert before <= first.lost[0].t < after, "when the first of them passed"
     assert first.end.chunks == 41 == len(first.chunks) + sum(gap.chunks for gap in first.lost)
     assert second.chunks.body == b"".join(PIECES)
     assert desk.said == []
