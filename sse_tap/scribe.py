@@ -16,9 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sse_tap.observe import Gap, Side
 from sse_tap.observe.facts import BodyChunks, Remark, RequestBody
 from sse_tap.recording.descriptors import raise_limit
 from sse_tap.recording.desk import Tap, Wanted
+from sse_tap.recording.packing import Packing
 from sse_tap.recording.parcels import HEAD_SIZE, Kind, Parcel, Unpacker, fact_from_json, shipped_by
 from sse_tap.recording.recorder import Connection, Engine, ExchangeTap
 from sse_tap.recording.settings import Settings, listeners, seams
@@ -35,6 +37,7 @@ _TICK = 0.1  # seconds between two looks while nothing comes
 _IDLE = 30  # of these after which only the relay wakes it
 _COUNT = 0.5  # seconds between two tellings of counts
 _PATIENCE = 5.0  # seconds that the disk has for the rest
+_PACKING = 1.0  # seconds for traces that are not packed yet
 _UNHEARD = 1.0  # seconds that the relay has to read what it is told
 
 
@@ -68,7 +71,13 @@ class Scribe:
             seams=seams(settings.redact, settings.bodies),
             hash_key=bytes.fromhex(settings.hash_key),
         )
-        self._verdicts, self._engine.listeners = listeners(settings, self._tell, self._report)
+        self._verdicts, self._engine.listeners = listeners(
+            settings, lambda: self._engine.directory, self._tell, self._report
+        )
+        self._packing = Packing(self._report) if settings.compress else None
+        if self._packing:
+            self._engine.listeners.append(self._packing)
+            self._packing.take_up(Path(settings.directory))
         self._awake: int | None = 0 if settings.alarm else None
         self._taps: dict[int, Tap] = {}
         self._told: dict[int, Any] = {}
@@ -102,8 +111,8 @@ class Scribe:
 
     @property
     def busy(self) -> bool:
-        """Whether traces are open."""
-        return bool(self._engine.open)
+        """Whether traces are open, or to be packed."""
+        return bool(self._engine.open) or (self._packing is not None and self._packing.pending)
 
     def finish(self, *, crashed: bool) -> None:
         """Write the ends, judge what is left, tell the last counts."""
@@ -112,6 +121,8 @@ class Scribe:
         self._engine.stop_all(t, remark)
         in_time = self._engine.writer.stop(_PATIENCE)
         self._verdicts.close()
+        if self._packing:
+            self._packing.close(_PACKING)
         self._tell_counts()
         self._voice.say(end=in_time)
 
@@ -150,16 +161,16 @@ class Scribe:
     def _server(self, parcel: Parcel) -> None:
         if found := self._connections.get(parcel.number):
             found.server_data(parcel.t, parcel.read, parcel.data, parcel.queued, parcel.late)
-            if found.blind:
-                self._blind(parcel.number)
-            elif found.idle_body != self._idle.get(parcel.number, 0):
+            self._tell_if_blind(parcel.number, found)
+            if not found.blind and found.idle_body != self._idle.get(parcel.number, 0):
                 self._idle[parcel.number] = found.idle_body
                 self._voice.say(idle=[parcel.number, found.idle_body])
 
-    def _blind(self, number: int) -> None:
-        """What follows is of no use: it need not be shipped."""
-        del self._connections[number]
-        self._voice.say(blind=number)
+    def _tell_if_blind(self, number: int, found: Connection) -> None:
+        """Where what follows is of no use it need not be shipped."""
+        if found.blind:
+            del self._connections[number]
+            self._voice.say(blind=number)
 
     def _stamped(self, parcel: Parcel) -> None:
         if found := self._connections.get(parcel.number):
@@ -175,11 +186,23 @@ class Scribe:
 
     def _gap(self, parcel: Parcel) -> None:
         if found := self._connections.get(parcel.number):
-            found.gap(parcel.t, "client" if parcel.read else "server", parcel.queued)
+            side: Side = "client" if parcel.read else "server"
+            found.gap(parcel.t, side, parcel.queued, parcel.t - parcel.late)
+            self._tell_if_blind(parcel.number, found)
 
     def _passed_by(self, parcel: Parcel) -> None:
         if found := self._connections.get(parcel.number):
-            found.passed_by(parcel.t, parcel.queued, bool(parcel.read))
+            side, gap = json.loads(parcel.data)
+            found.passed_by(parcel.t, side, Gap(*gap))
+            self._tell_if_blind(parcel.number, found)
+
+    def _frames_lost(self, parcel: Parcel) -> None:
+        if found := self._connections.get(parcel.number):
+            side, losses = json.loads(parcel.data)
+            found.frames_lost(
+                parcel.t, side, parcel.queued, {int(stream): lost for stream, lost in losses.items()}
+            )
+            self._tell_if_blind(parcel.number, found)
 
     def _exchange(self, parcel: Parcel) -> None:
         self._exchanges[parcel.number] = self._engine.exchange(self._taps[parcel.read])
@@ -228,6 +251,7 @@ _STEPS: dict[int, Callable[[Scribe, Parcel], None]] = {
     Kind.REMARK: Scribe._remark,
     Kind.GAP: Scribe._gap,
     Kind.PASSED_BY: Scribe._passed_by,
+    Kind.FRAMES_LOST: Scribe._frames_lost,
     Kind.EXCHANGE: Scribe._exchange,
     Kind.FACT: Scribe._fact,
     Kind.PIECE: Scribe._piece,

@@ -27,7 +27,7 @@ from sse_tap.cli.output import console, hanging, plain_terminal
 from sse_tap.pairing.correlate import Stream, streams_of
 from sse_tap.picture.lanes import Picture, running
 from sse_tap.picture.timeline import Drawing, Timeline
-from sse_tap.trace.file import SUFFIX, TraceError, read_trace
+from sse_tap.trace.file import SUFFIXES, TraceError, plain_name, read_trace
 from sse_tap.util.text import visible
 
 FRAME = 0.25  # seconds between two frames
@@ -58,7 +58,8 @@ class Recordings:
 
     def _names(self) -> list[str]:
         try:
-            return sorted(path.name for path in self._folder.iterdir() if path.name.endswith(SUFFIX))
+            names = [path.name for path in self._folder.iterdir() if path.name.endswith(SUFFIXES)]
+            return sorted({plain_name(name) for name in names})
         except OSError:
             return []
 

@@ -55,6 +55,7 @@ def _taps(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...])
 @click.option(
     "--alarm", type=click.IntRange(1), metavar="MS", help="Warn when a hop holds blocks for longer."
 )
+@click.option("--compress", is_flag=True, help="Pack finished traces with zstd; every verb reads them.")
 @click.option("--live", is_flag=True, help="Draw the running streams, a few frames a second.")
 @click.option(
     "--insecure", multiple=True, metavar="NAME", help="Take any certificate of this tap's upstream."
@@ -74,6 +75,7 @@ def command(
     taps: list[TapSpec],
     output: Path,
     alarm: int | None,
+    compress: bool,
     live: bool,
     insecure: tuple[str, ...],
     kept: tuple[str, ...],
@@ -87,6 +89,7 @@ def command(
     """
     specs = _with_kept(_with_insecure(taps, insecure, warn=not live), kept)
     settings = (*settings, *((f"sse_tap_alarm={alarm}",) if alarm else ()))
+    settings = (*settings, *(("sse_tap_compress=true",) if compress else ()))
     if live:
         return _watch(specs, output, no_check, settings)
     _record(specs, output, no_check, settings)

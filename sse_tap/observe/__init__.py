@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from sse_tap.observe.facts import Fact, Remark
 
 type Side = Literal["client", "server"]
 type How = Literal["eof", "reset", "timeout", "stopped"]
 type Facts = list[tuple[int, Fact]]
+
+
+type Losses = dict[int, list[int]]
+"""By HTTP/2 stream: DATA frames (or parts of one), their bytes, 1 where its side ended with them, and when
+the first of them passed."""
+
+
+class Gap(NamedTuple):
+    """Bytes of an HTTP/1 body that nobody kept: `size` as they passed, of the body that `began` after so
+    many bytes of its side; in them `chunks` of `bytes`, the `first` at that time. To its end where it is
+    `over`, else to a place from which it can be read on.
+    """
+
+    size: int
+    began: int
+    chunks: int
+    bytes: int
+    over: bool
+    first: int
 
 
 class LostPlace(Exception):
@@ -44,8 +63,10 @@ class Observer(Protocol):
         after `t` at which they were handed on.
         """
 
-    def skipped(self, t: int, size: int) -> Facts | None:
-        """The server sent `size` bytes that nobody kept; None where it cannot go on after them."""
+    def skipped(self, t: int, side: Side, size: int, first: int) -> Facts | None:
+        """One side sent `size` bytes that nobody kept, the `first` at that time; None where it cannot go on
+        after them.
+        """
 
     def to_come(self) -> tuple[int, int]:
         """The key of the exchange whose response body passes, and the bytes that will certainly come of it
@@ -55,8 +76,11 @@ class Observer(Protocol):
         """The key of the exchange whose response body passes, and the bytes that the server had sent before
         it; 0 where that cannot be known."""
 
-    def passed_by(self, t: int, size: int, over: bool) -> Facts:
-        """The server sent `size` bytes of that body that nobody kept, to its end where it is `over`."""
+    def passed_by(self, t: int, side: Side, gap: Gap) -> Facts | None:
+        """One side sent bytes of a body that nobody kept; None where it cannot go on after them."""
+
+    def frames_lost(self, t: int, side: Side, losses: Losses) -> Facts | None:
+        """One side sent DATA frames that nobody kept, up to where a frame begins; None: there are none."""
 
     def closed(self, t: int, side: Side, how: How) -> Facts:
         """One side closed its half (`eof`), or the connection ended otherwise."""

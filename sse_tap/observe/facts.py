@@ -34,6 +34,14 @@ class RequestBody:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestSkipped:
+    """Bytes of request body passed that the observer did not get."""
+
+    t: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class RequestEnd:
     """The request is complete."""
 
@@ -75,10 +83,11 @@ class BodyChunks:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Bytes of response body passed that the observer did not get."""
+    """Bytes of response body passed that the observer did not get; `chunks`: at least so many."""
 
     t: int
     bytes: int
+    chunks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,7 @@ class Ended:
 type Fact = (
     RequestHead
     | RequestBody
+    | RequestSkipped
     | RequestEnd
     | Informational
     | ResponseHead

@@ -32,8 +32,8 @@ MAX_BLOCK = 1 << 18  # bytes of one compressed field block, CONTINUATION include
 MAX_FIELDS = 1 << 18  # bytes of one decoded field section, counted as in RFC 7541, 4.1
 MAX_TABLE = 1 << 20  # bytes of one HPACK dynamic table, and of the fields that are kept as text
 
-_HEADER = Struct(">HBBBL")  # 4.1: length (24 bits), type, flags, stream; hyperframe unpacks it likewise
-_HEADER_SIZE = 9
+FRAME_HEADER = Struct(">HBBBL")  # 4.1: length (24 bits), type, flags, stream; hyperframe unpacks it likewise
+FRAME_HEADER_SIZE = 9
 _DATA = 0x0
 _END_STREAM = 0x01
 _PADDED = 0x08
@@ -41,7 +41,7 @@ STREAM_MASK = 0x7FFFFFFF  # 4.1: the highest bit is reserved and must be ignored
 _LEAST_MAX_FRAME = 1 << 14  # 6.5.2: SETTINGS_MAX_FRAME_SIZE before anything was said
 _MOST_MAX_FRAME = (1 << 24) - 1
 
-_CONTROL = frozenset(
+CONTROL = frozenset(
     frame.type
     for frame in (
         HeadersFrame,
@@ -97,7 +97,7 @@ type Event = Fields | DataEnd | RstStreamFrame | GoAwayFrame | SettingsFrame | W
 
 def _frame_header(data: bytes, pos: int) -> tuple[int, int, int, int]:
     """(payload length, type, flags, stream) of the frame at `pos` (4.1)."""
-    high, low, kind, flags, stream = _HEADER.unpack_from(data, pos)
+    high, low, kind, flags, stream = FRAME_HEADER.unpack_from(data, pos)
     return high << 8 | low, kind, flags, stream & STREAM_MASK
 
 
@@ -132,6 +132,14 @@ class Direction:
         A smaller size is not enforced: frames may be under way that were sent before it was known.
         """
         self._max_frame = max(self._max_frame, min(size, _MOST_MAX_FRAME))
+
+    def resume(self) -> None:
+        """What passed since the last bytes was lost, up to the beginning of a frame; in it there was nothing
+        but DATA, and frames that are of no interest.
+        """
+        self._carry.clear()
+        self._left = self._skip = 0
+        self._ends = False
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """The events in `data`, in order.
@@ -193,8 +201,8 @@ class Direction:
         """Fast path: take DATA frames that are all here and have no flags; the offset behind them."""
         if self._opening is not None:
             return pos
-        unpack, pieces, longest, size = _HEADER.unpack_from, self.pieces, self._max_frame, len(data)
-        while (start := pos + _HEADER_SIZE) <= size:
+        unpack, pieces, longest, size = FRAME_HEADER.unpack_from, self.pieces, self._max_frame, len(data)
+        while (start := pos + FRAME_HEADER_SIZE) <= size:
             high, low, kind, flags, stream = unpack(data, pos)
             end = start + (high << 8 | low)
             if kind or flags or end > size or not start < end <= start + longest:
@@ -207,18 +215,18 @@ class Direction:
 
     def _needed(self, data: bytes, pos: int) -> int:
         """How many bytes of the frame at `pos` must be here to begin it."""
-        if len(data) - pos < _HEADER_SIZE:
-            return _HEADER_SIZE
+        if len(data) - pos < FRAME_HEADER_SIZE:
+            return FRAME_HEADER_SIZE
         length, kind, flags, stream = _frame_header(data, pos)
         self._check_frame(length, kind, stream)
-        if kind in _CONTROL:
-            return _HEADER_SIZE + length
-        return _HEADER_SIZE + (kind == _DATA and flags & _PADDED > 0)
+        if kind in CONTROL:
+            return FRAME_HEADER_SIZE + length
+        return FRAME_HEADER_SIZE + (kind == _DATA and flags & _PADDED > 0)
 
     def _check_frame(self, length: int, kind: int, stream: int) -> None:
         if length > self._max_frame:
             raise LostPlace(f"a frame of {length} bytes came where {self._max_frame} are allowed")
-        if kind in _CONTROL and length > MAX_BLOCK:
+        if kind in CONTROL and length > MAX_BLOCK:
             raise LostPlace(f"a control frame is longer than {MAX_BLOCK} bytes")
         if kind == _DATA and not stream:
             raise LostPlace("a DATA frame came on stream 0")
@@ -229,21 +237,21 @@ class Direction:
     def _begin(self, data: bytes, pos: int, need: int) -> Iterator[Event]:
         """Begin the frame at `pos`, of which `need` bytes are here and will be taken."""
         length, kind, flags, stream = _frame_header(data, pos)
-        if kind in _CONTROL:
+        if kind in CONTROL:
             yield from self._control(memoryview(data)[pos : pos + need])
         elif kind != _DATA:
             self._skip = length
         else:
-            padded = need - _HEADER_SIZE
-            self._skip = data[pos + _HEADER_SIZE] if padded else 0
+            padded = need - FRAME_HEADER_SIZE
+            self._skip = data[pos + FRAME_HEADER_SIZE] if padded else 0
             if padded and self._skip >= length:  # 6.1
                 raise LostPlace("a DATA frame is shorter than its padding")
             self._stream, self._left = stream, length - padded - self._skip
             self._ends = flags & _END_STREAM > 0
 
     def _control(self, raw: memoryview) -> Iterator[Event]:
-        frame, _length = Frame.parse_frame_header(raw[:_HEADER_SIZE])
-        frame.parse_body(raw[_HEADER_SIZE:])
+        frame, _length = Frame.parse_frame_header(raw[:FRAME_HEADER_SIZE])
+        frame.parse_body(raw[FRAME_HEADER_SIZE:])
         match frame:
             case HeadersFrame() | PushPromiseFrame():
                 self._opening = frame

@@ -6,10 +6,9 @@ request, and how each exchange ended. Bytes in, facts out: no I/O, no clock.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
-from sse_tap.observe import Facts, How, LostPlace, Side, cut_short
+from sse_tap.observe import Facts, Gap, How, Losses, LostPlace, Side, cut_short
 from sse_tap.observe.facts import (
     BodyChunks,
     Ended,
@@ -19,6 +18,7 @@ from sse_tap.observe.facts import (
     RequestBody,
     RequestEnd,
     RequestHead,
+    RequestSkipped,
     ResponseHead,
     ResponseTrailers,
     Skipped,
@@ -56,9 +56,29 @@ class Http1Observer:
     (`Upgrade: h2c`, RFC 7540, 3.2) the exchange that asked for it goes on as HTTP/2's first stream.
     """
 
+    __slots__ = (
+        "_client_closed",
+        "_client_reset",
+        "_count",
+        "_facts",
+        "_late",
+        "_latest",
+        "_queued",
+        "_read",
+        "_requests",
+        "_responses",
+        "_scheme",
+        "_stopped",
+        "_successor",
+        "_t",
+        "_upgraded",
+        "_upstream_closed",
+        "_waiting",
+    )
+
     def __init__(self, *, scheme: str) -> None:
         self._scheme = scheme
-        self._waiting: deque[_Exchange] = deque()
+        self._waiting: list[_Exchange] = []  # one, most often: a deque takes 600 bytes for that
         self._latest: _Exchange | None = None  # the exchange whose request is being read
         self._count = 0
         self._facts: Facts = []
@@ -105,23 +125,36 @@ class Http1Observer:
             return 0, 0
         return self._waiting[0].key, self._responses.began
 
-    def passed_by(self, t: int, size: int, over: bool) -> Facts:
-        """The server sent `size` bytes of that body that nobody kept, to its end where it is `over`."""
-        self._facts, self._t = [], t
-        if not self._stopped and not self._successor and self._waiting:
-            self._say(self._waiting[0], Skipped(t, size))
-            self._responses.pass_by(size, over=over)
-        return self._facts
-
-    def skipped(self, t: int, size: int) -> Facts | None:
-        """The server sent `size` bytes that nobody kept: well where they are within one piece of a body."""
+    def passed_by(self, t: int, side: Side, gap: Gap) -> Facts | None:
+        """One side sent bytes of a body that nobody kept; None where it cannot go on after them."""
         self._facts, self._t = [], t
         if self._stopped:
             return self._facts
-        if self._successor or not self._responses.skip(size):
+        reader = self._requests if side == "client" else self._responses
+        exchange = self._latest if side == "client" else self._waiting[0] if self._waiting else None
+        if self._successor or exchange is None or reader.body is None or gap.began != reader.began:
+            return self.skipped(t, side, gap.size, gap.first)
+        if side == "client":
+            self._say(exchange, RequestSkipped(gap.first, gap.bytes))
+        else:
+            self._say(exchange, Skipped(gap.first, gap.bytes, gap.chunks))
+        return self._facts if reader.pass_by(gap.size, over=gap.over) else None
+
+    def frames_lost(self, t: int, side: Side, losses: Losses) -> Facts | None:
+        """HTTP/2 frames: there are some where the connection turned to it."""
+        return self._inherited(self._successor.frames_lost(t, side, losses)) if self._successor else None
+
+    def skipped(self, t: int, side: Side, size: int, first: int) -> Facts | None:
+        """One side sent `size` bytes that nobody kept: well where they are within one piece of a body."""
+        self._facts, self._t = [], t
+        if self._stopped:
+            return self._facts
+        reader = self._requests if side == "client" else self._responses
+        exchange = self._latest if side == "client" else self._waiting[0] if self._waiting else None
+        if self._successor or exchange is None or not reader.skip(size):
             return None
-        self._say(self._waiting[0], Skipped(t, size))
-        self._responses.finish_if_done()
+        self._say(exchange, RequestSkipped(first, size) if side == "client" else Skipped(first, size))
+        reader.finish_if_done()
         return self._facts
 
     def closed(self, t: int, side: Side, how: How) -> Facts:
@@ -222,7 +255,7 @@ class Http1Observer:
         if trailers:
             self._say(exchange, ResponseTrailers(self._t, trailers))
         self._end(exchange, "complete")
-        self._waiting.popleft()
+        self._waiting.pop(0)
 
     # ends
 

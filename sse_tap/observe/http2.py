@@ -20,7 +20,7 @@ from hpack import HPACKError
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import GoAwayFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
-from sse_tap.observe import Facts, How, LostPlace, Side, cut_short
+from sse_tap.observe import Facts, Gap, How, Losses, LostPlace, Side, cut_short
 from sse_tap.observe.facts import (
     BodyChunks,
     Ended,
@@ -30,8 +30,10 @@ from sse_tap.observe.facts import (
     RequestBody,
     RequestEnd,
     RequestHead,
+    RequestSkipped,
     ResponseHead,
     ResponseTrailers,
+    Skipped,
 )
 from sse_tap.observe.frames import PREFACE, STREAM_MASK, DataEnd, Direction, Event, Fields
 from sse_tap.trace.records import header_value
@@ -178,11 +180,19 @@ class Http2Observer:
         """No body passes alone."""
         return 0, 0
 
-    def passed_by(self, t: int, size: int, over: bool) -> Facts:
-        """Nothing is passed by."""
-        return []
+    def passed_by(self, t: int, side: Side, gap: Gap) -> Facts | None:
+        """No body passes alone."""
+        return None
 
-    def skipped(self, t: int, size: int) -> Facts | None:
+    def frames_lost(self, t: int, side: Side, losses: Losses) -> Facts:
+        """One side sent DATA frames that nobody kept, up to where a frame begins."""
+        if self._stopped:
+            return []
+        (self._client if side == "client" else self._server).resume()
+        lose = self._request_lost if side == "client" else self._response_lost
+        return [pair for stream, lost in losses.items() for pair in lose(_Read(t), stream, *lost)]
+
+    def skipped(self, t: int, side: Side, size: int, first: int) -> Facts | None:
         """Frames cannot be found again after bytes that nobody kept."""
         return None
 
@@ -317,6 +327,13 @@ class Http2Observer:
         if pieces and exchange and not exchange.asked:
             yield stream, RequestBody(at.t, b"".join(pieces))
 
+    def _request_lost(self, at: _Read, stream: int, _chunks: int, size: int, ends: int, first: int) -> _Keyed:
+        exchange = self._open.get(stream)
+        if size and exchange and not exchange.asked:
+            yield stream, RequestSkipped(first, size)
+        if ends:
+            yield from self._request_end(at, stream)
+
     def _request_end(self, at: _Read, stream: int) -> _Keyed:
         yield from self._request_body(at, stream)
         exchange = self._open.get(stream)
@@ -385,6 +402,14 @@ class Http2Observer:
             yield stream, BodyChunks(at.t, at.read, tuple(pieces), queued, at.late)
         else:
             yield from self._malformed(at.t, stream, "its body came before its head")
+
+    def _response_lost(self, at: _Read, stream: int, chunks: int, size: int, ends: int, first: int) -> _Keyed:
+        exchange = self._open.get(stream)
+        self._windows.sent(stream, size)
+        if size and exchange and exchange.answered:
+            yield stream, Skipped(first, size, chunks)
+        if ends:
+            yield from self._response_end(at, stream)
 
     def _response_end(self, at: _Read, stream: int) -> _Keyed:
         yield from self._response_body(at, stream)

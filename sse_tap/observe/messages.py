@@ -44,6 +44,12 @@ class NoBody:
     def skip(self, size: int) -> bool:
         return False
 
+    def to_boundary(self) -> int | None:
+        return 0
+
+    def resume(self, size: int) -> bool:
+        return False
+
 
 class SizedBody:
     """Content-Length bytes (RFC 9112, 6.3 rule 6)."""
@@ -68,6 +74,12 @@ class SizedBody:
         self.left -= size if within else 0
         return within
 
+    def to_boundary(self) -> int | None:
+        return 0
+
+    def resume(self, size: int) -> bool:
+        return self.skip(size)
+
 
 class UntilClose:
     """Everything until the server closes (RFC 9112, 6.3 rule 8)."""
@@ -84,9 +96,15 @@ class UntilClose:
     def skip(self, size: int) -> bool:
         return True
 
+    def to_boundary(self) -> int | None:
+        return 0
+
+    def resume(self, size: int) -> bool:
+        return True
+
 
 @lru_cache(maxsize=4096)
-def _chunk_size(line: bytes) -> int:
+def chunk_size(line: bytes) -> int:
     """Size from a chunk-size line without its LF (RFC 9112, 7.1: 1*HEXDIG, extensions ignored)."""
     digits = line.partition(b";")[0].rstrip(b"\r\t ")
     if not digits or len(digits.lstrip(b"0")) > 16 or digits.strip(b"0123456789abcdefABCDEF"):
@@ -125,6 +143,15 @@ class ChunkedBody:
         self.left -= size if within else 0
         return within
 
+    def to_boundary(self) -> int | None:
+        """Bytes to come before a chunk begins; None where a size line or trailers have begun."""
+        return None if self._line or self._in_trailers else self.left + len(self._crlf)
+
+    def resume(self, size: int) -> bool:
+        """Go on after `size` bytes that nobody kept, where a chunk begins."""
+        self.left, self._crlf, self._line = 0, b"", b""
+        return not (self._in_trailers or self._broken)
+
     def _feed(self, data: bytes, pos: int, pieces: list[bytes]) -> int:
         size = len(data)
         while pos < size and not self.done:
@@ -149,7 +176,7 @@ class ChunkedBody:
             if eol < 0:
                 self._keep_line(line + data[pos:])
                 return size
-            length = _chunk_size(line + data[pos:eol] if line else data[pos:eol])
+            length = chunk_size(line + data[pos:eol] if line else data[pos:eol])
             line = self._line = b""
             pos = eol + 1
             if not length:
@@ -303,12 +330,27 @@ class MessageReader:
     `on_body(pieces)` gets what came of it; `on_end(trailers)` follows when the message is complete.
     """
 
+    __slots__ = (
+        "_head",
+        "_max_head",
+        "_on_body",
+        "_on_end",
+        "_on_head",
+        "began",
+        "body",
+        "read_to",
+        "stopped",
+        "taken",
+    )
+
     def __init__(
         self,
         on_head: Callable[[bytes], Body | None],
         on_body: Callable[[list[bytes]], None],
         on_end: Callable[[Headers], None],
+        max_head: int = MAX_HEAD,
     ) -> None:
+        self._max_head = max_head
         self._on_head, self._on_body, self._on_end = on_head, on_body, on_end
         self._head = bytearray()  # one that has begun
         self.body: Body | None = None
@@ -355,8 +397,8 @@ class MessageReader:
 
     def _keep_head(self, data: bytes, pos: int) -> None:
         self._head += data[pos:]
-        if len(self._head) > MAX_HEAD:
-            raise LostPlace(f"a message head is longer than {MAX_HEAD} bytes")
+        if len(self._head) > self._max_head:
+            raise LostPlace(f"a message head is longer than {self._max_head} bytes")
 
     def _read_body(self, data: bytes, pos: int) -> int:
         assert self.body is not None
@@ -372,12 +414,20 @@ class MessageReader:
         self.taken += size
         return self.body is not None and self.body.skip(size)
 
-    def pass_by(self, size: int, *, over: bool) -> None:
-        """Bytes of the body passed that nobody kept, to its end where it is `over`."""
+    def pass_by(self, size: int, *, over: bool) -> bool:
+        """Bytes of the body passed that nobody kept, to its end where it is `over`, else to a place from
+        which it can be read on; False where that cannot be.
+        """
         self.taken += size
-        if over and self.body is not None:
+        if self.body is None:
+            return False
+        if over:
             self.body = None
             self._on_end(())
+            return True
+        well = self.body.resume(size)
+        self.finish_if_done()
+        return well
 
     def finish_if_done(self) -> None:
         """Say that the message is complete, where it is."""

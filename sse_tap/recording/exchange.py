@@ -25,6 +25,7 @@ from sse_tap.observe.facts import (
     RequestBody,
     RequestEnd,
     RequestHead,
+    RequestSkipped,
     ResponseHead,
     ResponseTrailers,
     Skipped,
@@ -78,6 +79,7 @@ class Exchange:
         self._started = datetime.now(UTC).timestamp() - (time.monotonic_ns() - head.t) / 1e9
         self._body = bytearray()
         self._body_size = 0
+        self._body_lost = False  # some of it had no room
         self._hash = hmac.new(desk.hash_key, digestmod=hashlib.sha256)
         self._request_done = False
         self._early: list[Note] = []
@@ -98,7 +100,7 @@ class Exchange:
     @property
     def body_sha256(self) -> str:
         """Keyed hash of the request's body; "" until it is complete."""
-        return self._hash.hexdigest() if self._request_done else ""
+        return self._hash.hexdigest() if self._request_done and not self._body_lost else ""
 
     def take(self, fact: Fact) -> None:
         """Record one fact."""
@@ -120,6 +122,10 @@ class Exchange:
             self._keep(len(piece))
             self._body += piece
         self._body_size += len(fact.data)
+
+    def _request_skipped(self, fact: RequestSkipped) -> None:
+        self._body_size += fact.bytes
+        self._body_lost = True
 
     def _keep(self, size: int) -> None:
         self._kept += size
@@ -240,7 +246,7 @@ class Exchange:
             headers=self._redacted_headers(head.headers),
             body=body,
             body_sha256=self.body_sha256,
-            body_key=self._desk.hash_key_id if self._request_done else "",
+            body_key=self._desk.hash_key_id if self.body_sha256 else "",
             body_bytes=self._body_size if self._request_done else None,
             body_truncated=body is None,
         )
@@ -248,6 +254,8 @@ class Exchange:
     def _why_not_whole(self) -> str:
         if not self._request_done:
             return "not complete when the response began"
+        if self._body_lost:
+            return "some of it had no room in the recorder's queue"
         too_long = self._body_size > tracefile.MAX_REQUEST_BODY
         return "longer than 1 MiB" if too_long else "too many requests waited for their answer at once"
 
@@ -358,7 +366,7 @@ class Exchange:
                 self._desk.writer.append(self._file, tracefile.encode(Lag(t - self._origin, ms)))
 
     def _skipped(self, fact: Skipped) -> None:
-        self.lost(fact.t, 1, fact.bytes)  # at least: how many chunks it was, nobody can tell
+        self.lost(fact.t, fact.chunks, fact.bytes)
 
     def lost(self, t: int, chunks: int, size: int) -> None:
         """Chunks passed that never reached the queue."""
@@ -371,6 +379,7 @@ class Exchange:
 
 _STEPS: dict[type, Callable[..., None]] = {
     RequestBody: Exchange._request_body,
+    RequestSkipped: Exchange._request_skipped,
     RequestEnd: Exchange._request_end,
     Informational: Exchange._informational,
     ResponseHead: Exchange._response_head,

@@ -13,9 +13,11 @@ import json
 import os
 import select
 import subprocess
+import termios
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from struct import Struct
 from typing import Any
 
 from sse_tap.recording.parcels import HEAD_SIZE, Kind, pack, pack_json, shipped_by
@@ -49,10 +51,13 @@ class Link:
         self._out: deque[bytes | memoryview] = deque()
         self._waiting = 0  # bytes in `_out`
         self.shipped = 0  # bytes that found room, in all
+        self.deferred = 0  # bytes that were shipped and that the relay has not followed yet
         self._armed = self.dead = False
         self._flushed = 0.0
         self._words = b""
         self._unsent: list[tuple[int, int]] = []
+        self.untaken = 0
+        """Bytes that were in the pipe when the process ended, or was heard no further: heads among them."""
         there, self._to = os.pipe()
         self._from, back = os.pipe()
         try:
@@ -102,6 +107,11 @@ class Link:
         return self._waiting < self._bound // 2
 
     @property
+    def is_calm(self) -> bool:
+        """Whether it is early to follow what was deferred: there is room, and that is not much."""
+        return self.roomy and self.deferred < self._bound // 2
+
+    @property
     def left(self) -> int:
         """Bytes for which there is room."""
         return self._bound - self._waiting
@@ -127,8 +137,6 @@ class Link:
                 if not self._out or not self._write():
                     break
         except OSError:  # it is gone: what it said last comes by the other pipe
-            self._out.clear()
-            self._waiting = 0
             return
         if self._out and not self.dead:
             self._arm()
@@ -162,6 +170,7 @@ class Link:
         if data:
             self._take(data)
         elif not self.dead:
+            self._unsent = list(self._shipped())
             self._end()
             self._lost()
 
@@ -186,7 +195,7 @@ class Link:
             self._turn(left)
         heard = self.dead
         self._unsent = [] if heard else list(self._shipped())
-        self._end()
+        self._end(heard=heard)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1 if heard else 0)
         return heard
@@ -219,8 +228,9 @@ class Link:
                 return
         self.dead = True
 
-    def _end(self) -> None:
+    def _end(self, *, heard: bool = False) -> None:
         self.dead = True
+        self.untaken = 0 if heard else in_pipe(self._to)
         self._out.clear()
         with contextlib.suppress(Exception):
             self._loop.remove_reader(self._from)
@@ -231,9 +241,22 @@ class Link:
             os.close(end)
 
 
+IDLE, BODY, FEW, NEEDED = 1, 2, 3, 9
+"""How many times what is left: for bodies that nobody records, those of streams, the rest, what is needed."""
+
+
+def in_pipe(fd: int) -> int:
+    """Bytes that were written to a pipe and not read yet; 0 where that is not told."""
+    try:
+        waiting: int = Struct("i").unpack(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
+    except (OSError, AttributeError):
+        return 0
+    return waiting
+
+
 class Share:
-    """A link as one of many who use it: each may have three times what is left, so that a flood on one, or on
-    many, leaves room for the rest.
+    """A link as one of many who use it: each may have a few times what is left, so that a flood on one, or on
+    many, leaves room for the rest, and one's plain bytes for what it cannot do without.
 
     What it has waiting is counted in two lots, and too high rather than too low: the older lot is forgotten
     when the last of it went out.
@@ -244,14 +267,14 @@ class Share:
         self._old = self._new = 0
         self._old_to = self._new_to = 0  # where each lot ends, counted as `Link.shipped`
 
-    def ship(self, head: bytes, data: bytes, *, spare: bool = False) -> bool:
-        """Send a parcel; False where it has no room. `spare`: its own later parcels need some more."""
+    def ship(self, head: bytes, data: bytes, times: int = FEW) -> bool:
+        """Send a parcel; False where it has no room. `times` what is left is what its own may take."""
         link = self._link
         if link.gone >= self._old_to:
             over = link.gone >= self._new_to
             self._old, self._new, self._old_to = 0 if over else self._new, 0, self._new_to
         size = len(head) + len(data)
-        if self._old + self._new + size > (1 if spare else 3) * link.left or not link.ship(head, data):
+        if self._old + self._new + size > times * link.left or not link.ship(head, data):
             return False
         self._new += size
         self._new_to = link.shipped

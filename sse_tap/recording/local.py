@@ -40,9 +40,11 @@ class LocalRecorder(Recorder):
             hash_key=bytes.fromhex(settings.hash_key),
         )
         self._tell, self._loop, self._find_filter = tell, loop, find_filter
+        if settings.compress:
+            report("traces are not packed: for that the recorder needs a process of its own")
         self._ended = False
         self._last: list[Line] = []
-        self._verdicts, heard = listeners(settings, self._on_line, report)
+        self._verdicts, heard = listeners(settings, lambda: self.directory, self._on_line, report)
         self.listeners += [*more, *heard]
 
     def _on_line(self, line: Line) -> None:

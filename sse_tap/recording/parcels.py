@@ -39,7 +39,9 @@ class Kind(IntEnum):
     SERVER = 4  # data: bytes that the server sent
     CLOSED = 5  # data: which side, and how
     REMARK = 6  # data: kind, text
-    GAP = 7  # queued: bytes that had no room; read: 1 where the client sent them
+    GAP = (
+        7  # queued: bytes that had no room; read: 1 where the client sent them; late: t less the first one's
+    )
     EXCHANGE = 8  # read: the tap's number
     FACT = 9  # data: the fact's name and values
     PIECE = 10  # data: a piece of response body
@@ -49,7 +51,8 @@ class Kind(IntEnum):
     LAG = 14  # queued: ns that the event loop was late at t
     AWAKE = 15  # the event loop was awake at t
     STAMPED = 16  # the kernel stamps what the server sends
-    PASSED_BY = 18  # queued: bytes of a body that nobody records; read: 1 where it is over
+    PASSED_BY = 18  # of a body that nobody records, or that had no room: data: which side, and a Gap
+    FRAMES_LOST = 19  # queued: bytes of frames that had no room; data: which side, and their Losses
     STOP = 17  # the tap ends in its own way
 
 
@@ -72,10 +75,10 @@ def pack(
     return _HEAD.pack(size, kind, number, t, read, queued, late)
 
 
-def pack_json(kind: int, value: object, number: int = 0, t: int = 0, read: int = 0) -> bytes:
+def pack_json(kind: int, value: object, number: int = 0, t: int = 0, read: int = 0, queued: int = 0) -> bytes:
     """A whole parcel whose data is JSON."""
     data = json.dumps(value).encode()
-    return pack(kind, number, t, read, size=len(data)) + data
+    return pack(kind, number, t, read, queued, len(data)) + data
 
 
 def shipped_by(head: bytes | memoryview) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from sse_tap.observe import Facts, How, Observer, Side
+from sse_tap.observe import Facts, Gap, How, Losses, Observer, Side
 from sse_tap.observe.facts import BodyChunks, Ended, Fact, Remark, RequestHead
 from sse_tap.recording.desk import PROCESS_KEY, Account, Desk, Seams, Tap, Wanted
 from sse_tap.recording.exchange import Exchange, size_of
@@ -286,21 +286,27 @@ class Connection:
         """Something all open traces of this connection should say."""
         self._put(self._on_remark, (Remark(t, kind, text),), 0)
 
-    def gap(self, t: int, side: Side, size: int) -> None:
-        """Bytes passed until `t` that had no room, or that nobody records."""
+    def gap(self, t: int, side: Side, size: int, first: int) -> None:
+        """Bytes passed until `t`, the `first` at that time, that had no room, or that nobody records."""
         self._passed += size if side == "server" else 0
-        self._put(self._on_gap, (t, side, size), 0)
+        self._put(self._on_gap, (t, side, size, first), 0)
 
-    def passed_by(self, t: int, size: int, over: bool) -> None:
-        """Bytes of a body that nobody records passed until `t`, to its end where it is `over`."""
-        self._passed += size
-        self._put(self._on_passed_by, (t, size, over), 0)
+    def passed_by(self, t: int, side: Side, gap: Gap) -> None:
+        """Bytes of a body passed until `t` that had no room, or that nobody records."""
+        self._passed += gap.size if side == "server" else 0
+        self._put(self._on_passed_by, (t, side, gap), 0)
+
+    def frames_lost(self, t: int, side: Side, size: int, losses: Losses) -> None:
+        """HTTP/2 frames of `size` bytes passed until `t` that had no room."""
+        self._passed += size if side == "server" else 0
+        self._put(self._on_frames_lost, (t, side, size, losses), 0)
 
     def _put(self, step: Callable[..., None], args: tuple[object, ...], size: int) -> None:
         # Once bytes were skipped, the framing of what follows is unknown: nothing more is queued.
         if self._unseen:
             unseen, self._unseen = self._unseen, 0
-            self._recorder.put(self._on_gap, (time.monotonic_ns(), "server", unseen))
+            now = time.monotonic_ns()
+            self._recorder.put(self._on_gap, (now, "server", unseen, now))
         weight = size and size + _OVERHEAD
         has_share = not size or self._recorder.has_share(self._put_bytes - self._taken_bytes, weight)
         if not self._skipped and has_share and self._recorder.put(step, args, weight):
@@ -357,10 +363,23 @@ class Connection:
             if key and key not in self._exchanges and max(size, self._seen - began) > _WORTH:
                 self.idle_body = began
 
-    def _on_passed_by(self, t: int, size: int, over: bool) -> None:
-        self._seen += size
-        if self._observer:
-            self._observe(t, self._observer.passed_by, t, size, over)
+    def _on_passed_by(self, t: int, side: Side, gap: Gap) -> None:
+        self._seen += gap.size if side == "server" else 0
+        facts = self._observer.passed_by(t, side, gap) if self._observer else None
+        self._go_on(t, gap.size, facts, gap.first)
+
+    def _on_frames_lost(self, t: int, side: Side, size: int, losses: Losses) -> None:
+        self._seen += size if side == "server" else 0
+        facts = self._observer.frames_lost(t, side, losses) if self._observer else None
+        first = min((lost[-1] for lost in losses.values()), default=t)
+        self._go_on(t, size, facts, first)
+
+    def _go_on(self, t: int, size: int, facts: Facts | None, first: int) -> None:
+        """Go on after a gap of `size` bytes; where the observer cannot, the place is lost."""
+        if facts is not None:
+            self._facts(facts)
+        elif not self.blind:
+            self._give_up(t, _BEHIND, size, first)
 
     def _on_closed(self, t: int, side: Side, how: How) -> None:
         if self._observer:
@@ -374,14 +393,10 @@ class Connection:
     def _on_overrun(self, t: int) -> None:
         self._give_up(t, _BEHIND, self._skipped)
 
-    def _on_gap(self, t: int, side: Side, size: int) -> None:
+    def _on_gap(self, t: int, side: Side, size: int, first: int) -> None:
         """Step over a gap within a body; after any other, nobody knows where what follows begins."""
         self._seen += size if side == "server" else 0
-        facts = self._observer.skipped(t, size) if self._observer and side == "server" else None
-        if facts is not None:
-            self._facts(facts)
-        elif not self.blind:
-            self._give_up(t, _BEHIND, size)
+        self._go_on(t, size, self._observer.skipped(t, side, size, first) if self._observer else None, first)
 
     def _observe[**P](self, t: int, step: Callable[P, Facts], *args: P.args, **kwargs: P.kwargs) -> None:
         """Record what an observer says; one that raises is not asked again."""
@@ -392,10 +407,10 @@ class Connection:
         else:
             self._facts(facts)
 
-    def _give_up(self, t: int, why: str, skipped: int = 0) -> None:
+    def _give_up(self, t: int, why: str, skipped: int = 0, first: int = 0) -> None:
         self._facts([(0, Remark(t, "observer-stopped", why))])
         for exchange in self._exchanges.values():
-            exchange.lost(t, 1, skipped)  # at least: how many chunks it was, nobody can tell
+            exchange.lost(first or t, 1, skipped)  # at least: how many chunks it was, nobody can tell
         self._facts([(key, Ended(t, "tap-stopped")) for key in self._exchanges])
         self._observer, self.blind, self._early = None, True, []
 

@@ -15,8 +15,8 @@ from weakref import WeakValueDictionary
 
 from sse_tap.observe import How, Side
 from sse_tap.observe.facts import BodyChunks, Fact, RequestBody, RequestEnd
-from sse_tap.observe.follow import Follower
 from sse_tap.recording.desk import Tap
+from sse_tap.recording.lanes import BodyLane, FrameLane, Lane, Way
 from sse_tap.recording.link import Link, Share, Word
 from sse_tap.recording.parcels import Kind, fact_to_json, pack, pack_json
 from sse_tap.recording.settings import Settings
@@ -61,7 +61,7 @@ class RemoteRecorder:
     def connection(self, tap: Tap, scheme: str, protocol: str = "") -> RemoteConnection:
         """The recorder's end of one connection at fidelity `wire`."""
         number = next(self._numbers)
-        made = self._ends[number] = RemoteConnection(self._link, number, tap)
+        made = self._ends[number] = RemoteConnection(self._link, number, tap, protocol)
         parcel = pack_json(Kind.CONNECTION, [scheme, protocol], number, read=self._number_of(tap))
         self._link.send(parcel)
         return made
@@ -114,6 +114,7 @@ class RemoteRecorder:
 
     def _died(self) -> None:
         """Not at the tap's word. What is open is recorded no further, what begins from now on is."""
+        self._count_unread()
         self._report(
             "the record suffers, the streams do not: the recorder's process ended; what runs now is cut off"
         )
@@ -126,24 +127,33 @@ class RemoteRecorder:
         what was left, or it took longer than `timeout` seconds. Calling it again does nothing.
         """
         heard = self._link.finish(timeout)
+        self.unread += self._count_unread()
+        return heard and self._in_time
+
+    def _count_unread(self) -> int:
+        """Bytes that the recorder did not take before it was heard no more; counted at their taps, too."""
+        total = 0
         for number, size in self._link.unsent():
-            self.unread += size
+            total += size
             if end := self._ends.get(number):
                 end.tap.unread += size
-        return heard and self._in_time
+        rest, self._link.untaken = self._link.untaken, 0
+        if rest and len(self._tap_numbers) == 1:  # else nobody knows whose they are
+            next(iter(self._taps.values())).tap.unread += rest
+        return total + rest
 
 
 class _Counted:
     """A tap whose counts are kept elsewhere; `before`: what recorders that died had counted."""
 
     def __init__(self, tap: Tap) -> None:
-        self._tap = tap
+        self.tap = tap
         self._before = (tap.streams, tap.chunks, tap.done_recorded, tap.done_lost, tap.unobserved)
         self._passed = Counter(tap.unrecorded)
 
     def update(self, figures: list[int], passed: dict[str, int]) -> None:
         """Take what was counted since."""
-        tap = self._tap
+        tap = self.tap
         now = [before + new for before, new in zip(self._before, figures, strict=True)]
         tap.streams, tap.chunks, tap.done_recorded, tap.done_lost, tap.unobserved = now
         tap.unrecorded = self._passed + Counter(passed)
@@ -152,74 +162,47 @@ class _Counted:
 class RemoteConnection:
     """One connection at fidelity `wire`: copies of its bytes go to the recorder's process."""
 
-    def __init__(self, link: Link, number: int, tap: Tap) -> None:
-        self._link, self._share, self._number, self.tap = link, Share(link), number, tap
-        self._gap = 0  # bytes of the server's that had no room
-        self._gap_body = -1  # where the body began that they are all in; -1: they are not, or it is not known
-        self._unseen = 0  # bytes of the rest of a body that the recorder is not to see, and does not know of
-        self._follower: Follower | None = Follower()
-        self.idle_body = 0  # where a body began that nobody records
+    def __init__(self, link: Link, number: int, tap: Tap, protocol: str = "") -> None:
+        self._link, self._number, self.tap = link, number, tap
+        share = Share(link)
+        self._client_way, self._server_way = (
+            Way(link, share, number, "client"),
+            Way(link, share, number, "server"),
+        )
+        self._client: Lane | None = None  # until it is known whether this is HTTP/1 or HTTP/2
+        self._server: Lane | None = None
+        self.idle_body = 0  # where a body of the server's began that nobody records
         self.blind = False  # what follows is of no use to the recorder
+        if protocol == "h2":
+            self._choose(frames=True)
+
+    def _choose(self, *, frames: bool) -> None:
+        lane = FrameLane if frames else BodyLane
+        self._client, self._server = lane(self._client_way), lane(self._server_way)
 
     def client_data(self, t: int, data: bytes) -> None:
         """A copy of bytes that the client sent."""
-        if not self.blind and not self._share.ship(pack(Kind.CLIENT, self._number, t, size=len(data)), data):
-            self.blind = True
-            self._link.send(pack(Kind.GAP, self._number, t, read=1, queued=len(data)))
+        if self._is_of_use(data):
+            if self._client is None:
+                self._choose(frames=data.startswith(b"PRI"))  # RFC 9113, 3.4
+            self._client_way.t = t
+            self._client = self._client.take(data, 0) if self._client else None
 
     def server_data(self, t: int, read: int, data: bytes, queued: int, late: int = 0) -> None:
         """A copy of bytes that the server sent, handed on `late` ns after `t`; of a body that nobody records,
         no more than how many.
         """
-        if self.blind:
-            return
-        body = -1  # that all of the data is in, as far as that is known
-        if self._follower:
-            body, data = self._followed(self._follower, t, data)
-        if not data or (self._gap and not self._after_gap(t, len(data))):
-            return
-        head = pack(Kind.SERVER, self._number, t, read, queued, len(data), late)
-        if not self._share.ship(head, data, spare=body >= 0):
-            self._gap, self._gap_body = len(data), body
+        if self._is_of_use(data):
+            if self._server is None:
+                self._choose(frames=data[3:9] == b"\x04\0\0\0\0\0")  # SETTINGS: RFC 9113, 3.4, 6.5
+            way = self._server_way
+            way.t, way.read, way.queued, way.late = t, read, queued, late
+            self._server = self._server.take(data, self.idle_body) if self._server else None
 
-    def _after_gap(self, t: int, size: int) -> bool:
-        """Whether there is room again."""
-        if self._link.roomy:
-            self._say_gap(t)
-        else:
-            self._gap += size
-        return not self._gap
-
-    def _say_gap(self, t: int) -> None:
-        self._link.send(pack(Kind.GAP, self._number, t, queued=self._gap))
-        self._gap = 0
-
-    def _followed(self, follower: Follower, t: int, data: bytes) -> tuple[int, bytes]:
-        """The body that the data is in, and what of the data the recorder should see.
-
-        It sees nothing of the rest of a body that nobody records, or in which there was a gap after which it
-        would not find its place.
-        """
-        body = follower.began
-        idle, gap = body == self.idle_body, self._gap > 0 and body == self._gap_body
-        end = follower.feed(data)
-        if follower.lost:
-            self._follower = None
-            self._gap, self._unseen, self._gap_body = self._gap + self._unseen, 0, -1
-            return -1, data
-        if end is None and body >= 0 and (idle or (gap and follower.chunked)):
-            self._unseen += len(data)
-            return body, b""
-        if end is not None and (idle or gap):
-            self._unseen += end
-            self._say_unseen(t, over=True)
-            return -1, data[end:]
-        return (body if end is None else -1), data
-
-    def _say_unseen(self, t: int, *, over: bool) -> None:
-        """Of a gap, too: it is in the same body."""
-        size, self._unseen, self._gap = self._unseen + self._gap, 0, 0
-        self._link.send(pack(Kind.PASSED_BY, self._number, t, over, size))
+    def _is_of_use(self, data: bytes) -> bool:
+        if self._link.dead and not self.blind:
+            self.tap.unread += len(data)
+        return not (self.blind or self._link.dead)
 
     def stamped(self) -> None:
         """The kernel stamps what the server sends."""
@@ -227,10 +210,12 @@ class RemoteConnection:
 
     def closed(self, t: int, side: Side, how: How) -> None:
         """One side closed, or the connection ended otherwise."""
-        if self._unseen or (self._gap and self._gap_body >= 0):
-            self._say_unseen(t, over=False)
-        elif self._gap:
-            self._say_gap(t)
+        for way, lane in ((self._client_way, self._client), (self._server_way, self._server)):
+            if lane:
+                way.t = t
+                lane.tell()
+                if how != "eof" or way.side == side:
+                    lane.forget()
         self._link.send(pack_json(Kind.CLOSED, [side, how], self._number, t))
 
     def remark(self, t: int, kind: str, text: str) -> None:
@@ -238,6 +223,9 @@ class RemoteConnection:
         self._link.send(pack_json(Kind.REMARK, [kind, text], self._number, t))
 
     def __del__(self) -> None:
+        for lane in (self._client, self._server):
+            if lane:
+                lane.forget()
         self._link.send(pack(Kind.GONE, self._number))
 
 
@@ -252,7 +240,10 @@ class RemoteExchange:
 
     def put(self, fact: Fact) -> None:
         """Send a fact; chunks are dropped and counted where there is no room."""
-        if isinstance(fact, BodyChunks):
+        if self._link.dead:
+            if isinstance(fact, BodyChunks) and self.path:
+                self.tap.unread += sum(map(len, fact.pieces))
+        elif isinstance(fact, BodyChunks):
             for piece in fact.pieces:
                 self._put_piece(fact, piece)
         elif isinstance(fact, RequestBody):

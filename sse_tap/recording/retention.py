@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sse_tap.observe.facts import Ended, Fact
 from sse_tap.recording.desk import Recorded
-from sse_tap.trace.file import SUFFIX
+from sse_tap.trace.file import SUFFIX, SUFFIXES
 from sse_tap.util.text import plural, size
 
 EVERY = 10.0
@@ -50,7 +50,9 @@ def doomed(files: Iterable[Kept], now: float, most: int, oldest: float) -> list[
 
 
 def is_finished(path: Path) -> bool:
-    """Whether a trace has its `end`; nothing is written to it any more."""
+    """Whether a trace has its `end`; nothing is written to it any more. One that is packed is finished."""
+    if path.name.endswith(SUFFIXES) and not path.name.endswith(SUFFIX):
+        return True
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -64,7 +66,7 @@ def traces_in(folder: Path) -> Iterator[Kept]:
     """The trace files directly in a folder; no links."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.endswith(SUFFIX) and not entry.is_symlink():
+            if entry.name.endswith(SUFFIXES) and not entry.is_symlink():
                 found = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(found.st_mode):
                     yield Kept(Path(entry.path), found.st_size, found.st_mtime)
@@ -73,10 +75,13 @@ def traces_in(folder: Path) -> Iterator[Kept]:
 class Retention:
     """A recorder's listener: looks when a stream has ended.
 
-    `max_disk`: MiB, `max_age`: hours; 0 is no limit. `report` gets a sentence when something went.
+    `folder` says where traces are written now. `max_disk`: MiB, `max_age`: hours; 0 is no limit. `report`
+    gets a sentence when something went.
     """
 
-    def __init__(self, folder: Path, max_disk: int, max_age: int, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Callable[[], Path], max_disk: int, max_age: int, report: Callable[[str], None]
+    ) -> None:
         self._folder, self._report = folder, report
         self._most, self._oldest = max_disk << 20, max_age * 3600.0
         self._looked = -EVERY
@@ -102,11 +107,12 @@ class Retention:
 
     def sweep(self) -> None:
         """Remove what must go."""
+        folder = self._folder()
         try:
-            going = doomed(traces_in(self._folder), time.time(), self._most, self._oldest)
+            going = doomed(traces_in(folder), time.time(), self._most, self._oldest)
             self._say([file for file in going if _removed(file.path)])
         except OSError as error:
-            self._report(f"cannot look for old traces in {self._folder}: {error.strerror or error}")
+            self._report(f"cannot look for old traces in {folder}: {error.strerror or error}")
 
     def _say(self, gone: Sequence[Kept]) -> None:
         if gone:

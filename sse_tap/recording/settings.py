@@ -22,7 +22,7 @@ class Settings:
     """Options of a recorder. `redact` is a pattern of further secrets' names, `filter` an expression of
     mitmproxy's, `alarm` ms (0: none), `bound` bytes that may wait. `bodies`: they are blanked. `hash_key`
     is the key of the hashes of request bodies, in hexadecimal. `max_disk`: MiB, `max_age`: hours; 0 is no
-    limit.
+    limit. `compress`: finished traces are packed.
     """
 
     directory: str
@@ -36,6 +36,7 @@ class Settings:
     hash_key: str = field(default=PROCESS_KEY.hex(), repr=False)
     max_disk: int = 0
     max_age: int = 0
+    compress: bool = False
 
 
 def seams(pattern: str, bodies: bool = False) -> Seams:
@@ -55,15 +56,21 @@ def seams(pattern: str, bodies: bool = False) -> Seams:
 
 
 def listeners(
-    settings: Settings, tell: Callable[[Line], None], say: Callable[[str], None]
+    settings: Settings,
+    folder: Callable[[], Path],
+    tell: Callable[[Line], None],
+    say: Callable[[str], None],
 ) -> tuple[VerdictLines, list[Listener]]:
-    """Those who hear of every exchange: verdict lines; the alarm and retention where they are asked for."""
+    """Those who hear of every exchange: verdict lines; the alarm and retention where they are asked for.
+
+    `folder` says where traces are written now.
+    """
     verdicts = VerdictLines(tell, say)
     found: list[Listener] = [verdicts]
     if settings.alarm:
         found.append(HoldAlarm(settings.alarm, say))
     if settings.max_disk or settings.max_age:
-        keeper = Retention(Path(settings.directory), settings.max_disk, settings.max_age, say)
+        keeper = Retention(folder, settings.max_disk, settings.max_age, say)
         keeper.look()
         found.append(keeper)
     return verdicts, found

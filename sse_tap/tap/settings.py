@@ -10,6 +10,8 @@ from pathlib import Path
 from mitmproxy import exceptions, flowfilter, options
 from mitmproxy.addonmanager import Loader
 
+from sse_tap.util import child
+
 CHOICES: dict[str, Sequence[str]] = {
     "sse_tap_fidelity": ("auto", "wire", "http"),
     "sse_tap_inject": ("", "traceparent"),
@@ -64,6 +66,9 @@ def declare(loader: Loader) -> None:
     )
     loader.add_option(
         "sse_tap_max_age", int, 0, "Remove finished traces that are older (hours; 0: keep all)."
+    )
+    loader.add_option(
+        "sse_tap_compress", bool, False, "Pack finished traces with zstd; every verb reads them."
     )
     loader.add_option("sse_tap_queue", int, 64, "MiB that may wait for the recorder and for the disk.")
 
@@ -166,6 +171,7 @@ def _key_at(text: str) -> bytes:
     if word == "env" and colon:
         if name not in os.environ:
             raise exceptions.OptionsError(f"sse_tap_hash_key: there is no {name!r} in the environment")
+        child.hide(name)  # the recorder gets the key by its pipe
         return os.environ[name].encode()
     try:
         with Path(text).expanduser().open("rb") as file:

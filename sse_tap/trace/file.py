@@ -11,7 +11,7 @@ import re
 import secrets
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,6 +28,7 @@ from sse_tap.trace.line import (
     parse_strings,
     unbase64,
 )
+from sse_tap.trace.packed import ENDING, Lines, PackedError, unpacked
 from sse_tap.trace.records import (
     FORMAT,
     Chunk,
@@ -47,6 +48,7 @@ from sse_tap.trace.records import (
 __all__ = [
     "MAX_REQUEST_BODY",
     "SUFFIX",
+    "SUFFIXES",
     "TraceError",
     "VersionError",
     "boot_id",
@@ -59,10 +61,12 @@ __all__ = [
     "headers_in",
     "named_as_traces",
     "new_id",
+    "plain_name",
     "read_trace",
 ]
 
 SUFFIX: Final = ".sse.jsonl"
+SUFFIXES: Final = (SUFFIX, SUFFIX + ENDING)
 MAX_REQUEST_BODY: Final = 1 << 20  # for recorders: a longer one is not kept (recordings/FORMAT.md, "request")
 
 # recordings/FORMAT.md, "For readers", 8.
@@ -85,6 +89,8 @@ def read_trace(source: str | Path | BinaryIO) -> Trace:
             return _Reader(name).read(stream)
     except TraceError:
         raise
+    except PackedError as error:
+        raise TraceError(f"{name} cannot be unpacked: {error}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path, a closed file
         raise TraceError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from None
 
@@ -102,16 +108,30 @@ def _shown(path: object) -> str:
 
 
 @contextmanager
-def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
+def _opened(source: str | Path | BinaryIO) -> Iterator[Lines]:
     if not isinstance(source, str | Path):
-        yield source
+        yield unpacked(source)
     elif str(source) == "-":
         if sys.stdin is None:  # a shell's `<&-`
             raise TraceError("cannot read standard input: it is closed")
-        yield sys.stdin.buffer
+        yield unpacked(sys.stdin.buffer)
     else:
-        with Path(source).open("rb") as stream:
-            yield stream
+        with _open(Path(source)) as stream:
+            yield unpacked(stream)
+
+
+def _open(path: Path) -> BinaryIO:
+    """A trace's file; where it has been packed since its name was known, that."""
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        with suppress(OSError):
+            return _packed(path).open("rb")
+        raise
+
+
+def _packed(path: Path) -> Path:
+    return path.with_name(path.name + ENDING)
 
 
 # --- one file ---------------------------------------------------------------------------------------
@@ -149,7 +169,18 @@ class _Reader:
     said: set[str] = field(default_factory=set)
     stopped: bool = False
 
-    def read(self, stream: BinaryIO) -> Trace:
+    def read(self, stream: Lines) -> Trace:
+        try:
+            self.read_texts(stream)
+        except PackedError as error:
+            if self.header is None:
+                raise
+            self.stop(f"{error}: what follows line {self.line} was left out")
+        if self.header is None:
+            raise self.not_a_trace("it is empty")
+        return self.trace(self.header)
+
+    def read_texts(self, stream: Lines) -> None:
         for text in _texts(stream):
             if text is None:
                 self.too_long()
@@ -159,9 +190,6 @@ class _Reader:
                 self.tail(text)
             if self.stopped:
                 break
-        if self.header is None:
-            raise self.not_a_trace("it is empty")
-        return self.trace(self.header)
 
     # lines
 
@@ -360,7 +388,7 @@ def _may_be_chunk(line: str) -> bool:
     return kind == "chunk" or not isinstance(kind, str)
 
 
-def _texts(stream: BinaryIO) -> Iterator[str | None]:
+def _texts(stream: Lines) -> Iterator[str | None]:
     """The file in texts of whole lines; None for a line that is too long, which is not held in
     memory; a last line without its end.
     """
@@ -431,6 +459,8 @@ def _traces_at(path: Path) -> list[Path]:
             return _traces_in(path)
         if str(path) == "-" or path.exists():
             return [path]
+        if _packed(path).exists():
+            return [_packed(path)]
     except TraceError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -440,10 +470,12 @@ def _traces_at(path: Path) -> list[Path]:
 
 def named_as_traces(folder: Path) -> list[Path]:
     """The regular files in a folder whose names say that they are traces, by name; links that lead out of
-    the folder are none."""
+    the folder are none, and neither is what stands packed beside itself."""
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.name.endswith(SUFFIX) and _is_regular(entry)]
-    return [folder / name for name in sorted(names)]
+        names = {entry.name for entry in entries if entry.name.endswith(SUFFIXES) and _is_regular(entry)}
+    return [
+        folder / name for name in sorted(names) if name == plain_name(name) or plain_name(name) not in names
+    ]
 
 
 def _is_regular(entry: os.DirEntry[str]) -> bool:
@@ -455,6 +487,11 @@ def _is_regular(entry: os.DirEntry[str]) -> bool:
         return file.is_file() and file.resolve().is_relative_to(file.parent.resolve())
     except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
         return False
+
+
+def plain_name(name: str) -> str:
+    """The name of a trace's file before it was packed."""
+    return name.removesuffix(ENDING) if name.endswith(SUFFIX + ENDING) else name
 
 
 def _traces_in(folder: Path) -> list[Path]:
@@ -490,11 +527,16 @@ def _started(file: Path) -> int | None:
 def _header(file: Path) -> Header | Literal[False] | None:
     """A file's header; False where it cannot be read, None where the first line is none of ours."""
     try:
-        with file.open("rb") as stream:
-            line = stream.readline(_READ_SIZE).decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+        with _open(file) as stream:
+            line = (
+                unpacked(stream)
+                .readline(_READ_SIZE)
+                .decode("utf-8", "surrogateescape")
+                .removeprefix("\ufeff")
+            )
         if parse_object(line).get("format") != FORMAT:
             return None
-    except (OSError, TraceError):
+    except (OSError, TraceError, PackedError):
         return None
     try:
         header = decode_text(line)

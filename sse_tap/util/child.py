@@ -11,6 +11,14 @@ from pathlib import Path
 from typing import IO, Any
 
 _ROOT = str(Path(__file__).parents[2])  # where this package is, installed or not
+_hidden: set[str] = set()
+
+
+def hide(variable: str) -> None:
+    """No child is given this variable of the environment: it is a secret, and a process's environment can be
+    read from outside.
+    """
+    _hidden.add(variable)
 
 
 def start(
@@ -21,6 +29,7 @@ def start(
     `-P`: a module that lies in the working folder is not taken for one of Python's or ours. A session of its
     own: Ctrl-C is for the program, which tells the child. Raises OSError where no process can be started.
     """
+    env = {name: value for name, value in os.environ.items() if name not in _hidden}
     code = f"import sys; sys.path.append({_ROOT!r}); from {module} import main; main()"
     return subprocess.Popen(
         [sys.executable, "-P", "-c", code, *arguments],
@@ -28,6 +37,7 @@ def start(
         stdout=stdout,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        env=env,
         **more,
     )
 

@@ -127,7 +127,8 @@ def _end(scene: Scene) -> Iterator[Finding]:
     elif end.reason in _END_TEXTS:
         severity, text = _END_TEXTS[end.reason]
         yield scene.finding(end.reason, severity, t, text)
-    if scene.blocks.tail and _streams(scene) and (end is None or end.reason != "tap-stopped"):
+    whole = not scene.trace.lost  # else the rest of the event is what the recorder lost
+    if whole and scene.blocks.tail and _streams(scene) and (end is None or end.reason != "tap-stopped"):
         what = "a line" if scene.blocks.ndjson else "an event"
         severity = "error" if end is not None and end.reason == "complete" else "warning"
         yield scene.finding(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
+from sse_tap.cli import main
 from sse_tap.cli.inputs import drawn, load, load_one, load_streams
+from sse_tap.recording.packing import pack
 from sse_tap.trace.file import TraceError
 from tests.build import content, trace, write
 from tests.snapshots.pictures import answer
@@ -70,3 +74,34 @@ def test_taps_of_one_stream_are_drawn_with_their_groups(tmp_path: Path) -> None:
     ((group,),) = shown.groups
     assert group.blocks == len(answer())
     assert group.t_arrival == 6_363_000_000
+
+
+VERBS = {
+    "show": "show {file}",
+    "show from standard input": "show -",
+    "hops": "hops {folder}",
+    "hops, as JSON": "hops {folder} --json",
+    "ls": "ls {folder}",
+    "timeline": "timeline {folder}",
+    "stats": "stats {folder} --json",
+    "check": "check {folder} --verdict clean",
+    "export": "export {file} --to har",
+    "scrub": "scrub {file}",
+    "play": "play {file} --speed 0",
+}
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+def test_every_verb_reads_packed_traces_as_it_reads_others(verb: str, tmp_path: Path) -> None:
+    paths = pair(tmp_path)
+
+    def said(ending: str) -> tuple[int, str]:
+        file = f"{paths[0]}{ending}"
+        words = verb.format(file=file, folder=tmp_path).split()
+        done = CliRunner().invoke(main, words, input=Path(file).read_bytes(), env={"COLUMNS": "160"})
+        return done.exit_code, re.sub(r"(sse\.jsonl)\.zst", r"\1", done.output)
+
+    plain = said("")
+    assert all(pack(path, lambda: False) for path in paths)
+    assert said(".zst") == plain
+    assert plain[0] < 2

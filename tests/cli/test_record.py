@@ -15,8 +15,10 @@ from sse_tap.cli.record import dated
 from sse_tap.demo.client import blocks
 from sse_tap.demo.origin import Origin as StreamOrigin
 from sse_tap.demo.taps import Taps as DemoTaps
+from sse_tap.trace.file import find_traces, read_trace
 from sse_tap.util.ports import free_port
-from tests.transparency.peers import Origin
+from tests.transparency.exchanges import _live_client, _live_server
+from tests.transparency.peers import Origin, connect
 from tests.transparency.taps import Taps
 
 
@@ -133,3 +135,23 @@ def test_twenty_taps_in_one_process(tmp_path: Path) -> None:
         assert trace.end is not None
         assert trace.end.reason == "complete"
         assert not trace.lost
+
+
+def test_with_compress_finished_traces_are_packed_and_still_have_their_verdict_line(tmp_path: Path) -> None:
+    with (
+        Origin() as origin,
+        Taps(tmp_path, {"edge": f"http://127.0.0.1:{origin.port}"}, "--compress") as taps,
+    ):
+        play = origin.play(_live_server)
+        wire = connect(taps.address("edge"))
+        _live_client(wire)
+        wire.close()
+        play.finish()
+        (before,) = taps.traces("/live")
+        assert before.end
+        assert taps.stop() == 0
+    assert [path.suffix for path in taps.recordings.iterdir()] == [".zst"]
+    (after,) = map(read_trace, find_traces([taps.recordings]))
+    assert (after.chunks.body, after.end, after.problems) == (before.chunks.body, before.end, ())
+    assert "GET /live" in taps.log
+    assert "without a verdict" not in taps.log

@@ -48,3 +48,16 @@ def test_it_records_says_lag_changes_its_folder_and_tells_the_last_verdicts(tmp_
     assert len([*(tmp_path / "b").iterdir()]) == 1
     assert not (tmp_path / "c").exists()
     assert len(lines) == 2
+
+
+def test_it_packs_nothing_and_says_so(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    async def run() -> None:
+        given = Settings(str(tmp_path), compress=True)
+        loop = asyncio.get_running_loop()
+        recorder = LocalRecorder(given, said.append, lambda line: None, loop, matcher)
+        assert recorder.close()
+
+    asyncio.run(run())
+    assert said == ["traces are not packed: for that the recorder needs a process of its own"]

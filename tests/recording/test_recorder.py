@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hyperframe.frame import SettingsFrame
 
-from sse_tap.observe import Facts, How, Side
+from sse_tap.observe import Facts, Gap, How, Losses, Side
 from sse_tap.observe.facts import BodyChunks, Ended, Fact, RequestEnd, RequestHead, ResponseHead
 from sse_tap.recording.desk import Seams, Tap
 from sse_tap.recording.exchange import Exchange
@@ -240,10 +240,13 @@ class Script:
     def passing(self) -> tuple[int, int]:
         return 0, 0
 
-    def passed_by(self, t: int, size: int, over: bool) -> Facts:
-        return []
+    def passed_by(self, t: int, side: Side, gap: Gap) -> Facts | None:
+        return None
 
-    def skipped(self, t: int, size: int) -> Facts | None:
+    def frames_lost(self, t: int, side: Side, losses: Losses) -> Facts | None:
+        return None
+
+    def skipped(self, t: int, side: Side, size: int, first: int) -> Facts | None:
         return None
 
     def closed(self, t: int, side: Side, how: How) -> Facts:

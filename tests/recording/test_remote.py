@@ -9,6 +9,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
 from sse_tap.observe.facts import Remark, RequestBody
 from sse_tap.recording.desk import Tap, key_id
 from sse_tap.recording.remote import RemoteConnection, RemoteRecorder
@@ -16,6 +18,7 @@ from sse_tap.recording.settings import Settings
 from sse_tap.recording.verdict_lines import Line
 from sse_tap.trace.file import TraceError, read_trace
 from sse_tap.trace.records import Trace
+from tests.recording.test_lanes import HELLO, data_frame, request, response
 from tests.recording.test_link import until
 from tests.recording.test_recorder import HEAD, PIECES, REQUEST, chunk, facts, kinds, reason
 
@@ -161,6 +164,7 @@ def test_a_recorder_that_is_killed_costs_what_is_open_and_later_streams_are_reco
     assert len(first.chunks) == 5
     assert (desk.tap.streams, desk.tap.chunks) == (2, 10)
     assert desk.tap.recorded >= 5, "of the first it was not told any more, perhaps"
+    assert desk.tap.unread >= len(HEAD), "what passed after its death was looked at by nobody"
 
 
 def test_a_recorder_that_dies_again_and_again_is_given_up(tmp_path: Path) -> None:
@@ -226,23 +230,94 @@ def test_a_stream_with_a_gap_says_what_it_lost(tmp_path: Path) -> None:
     assert len(trace.lost) >= 1
 
 
-def test_a_gap_that_cannot_be_stepped_over_ends_the_observation_and_says_so(tmp_path: Path) -> None:
+def test_a_chunked_stream_with_a_gap_goes_on_and_says_what_it_lost(tmp_path: Path) -> None:
     async def scene(desk: Desk) -> None:
         connection = stopped(
             desk, b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n", 0
         )
         os.kill(desk.recorder._link._process.pid, signal.SIGSTOP)
         for _ in range(20):
-            connection.server_data(time.monotonic_ns(), 2, chunk(bytes(MB)), 0)
+            whole = chunk(b"x" * MB)
+            connection.server_data(time.monotonic_ns(), 2, whole[:1000], 0)
+            connection.server_data(time.monotonic_ns(), 3, whole[1000:], 0)
         os.kill(desk.recorder._link._process.pid, signal.SIGCONT)
         await until(lambda: desk.recorder._link.roomy)
-        connection.server_data(time.monotonic_ns(), 9, chunk(b"after"), 0)
-        await until(lambda: desk.said)
+        connection.server_data(time.monotonic_ns(), 9, chunk(b"after") + b"0\r\n\r\n", 0)
+        desk.stream(connection)
 
     desk = play(tmp_path, scene, bound=4 * MB)
-    (trace,) = desk.traces()
-    assert (reason(trace), kinds(trace)) == ("tap-stopped", ["observer-stopped"])
-    assert trace.lost
+    first, second = desk.traces()
+    assert (reason(first), kinds(first)) == ("complete", [])
+    assert first.chunks[-1].data == b"after"
+    assert first.end
+    assert first.end.bytes == 20 * MB + 5 == first.chunks.nbytes + sum(gap.bytes for gap in first.lost)
+    after, before = first.chunks[-1].t, first.chunks[-2].t
+    assert before <= first.lost[0].t < after, "when the first of them passed"
+    assert first.end.chunks == 41 == len(first.chunks) + sum(gap.chunks for gap in first.lost)
+    assert second.chunks.body == b"".join(PIECES)
+    assert desk.said == []
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_upload_that_has_no_room_costs_its_body_and_nothing_else(tmp_path: Path, chunked: bool) -> None:
+    length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % (20 * MB)
+    head = b"POST /upload HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n%b\r\n\r\n" % length
+
+    async def scene(desk: Desk) -> None:
+        connection = desk.connect()
+        connection.client_data(time.monotonic_ns(), head)
+        os.kill(desk.recorder._link._process.pid, signal.SIGSTOP)
+        for _ in range(20):
+            connection.client_data(time.monotonic_ns(), chunk(b"x" * MB) if chunked else b"x" * MB)
+        if chunked:
+            connection.client_data(time.monotonic_ns(), b"0\r\n\r\n")
+        os.kill(desk.recorder._link._process.pid, signal.SIGCONT)
+        for number, piece in enumerate([HEAD, *map(chunk, PIECES), b"0\r\n\r\n"]):
+            connection.server_data(time.monotonic_ns(), number, piece, 0)
+        desk.stream(connection)
+
+    desk = play(tmp_path, scene, bound=4 * MB)
+    first, second = desk.traces()
+    assert [trace.chunks.body for trace in (first, second)] == [b"".join(PIECES)] * 2
+    assert (reason(first), kinds(first), desk.said) == ("complete", ["request-body"], [])
+    assert first.request
+    assert (first.request.body, first.request.body_bytes, first.request.body_sha256) == (None, 20 * MB, "")
+
+
+def test_frames_that_have_no_room_cost_their_own_data_alone(tmp_path: Path) -> None:
+    async def scene(desk: Desk) -> None:
+        connection = desk.recorder.connection(desk.tap, "https", "h2")
+        for data in (HELLO, request(1), request(3), request(5, method="POST", ends=False)):
+            connection.client_data(time.monotonic_ns(), data)
+        connection.server_data(time.monotonic_ns(), 1, response(1) + response(3), 0)
+        os.kill(desk.recorder._link._process.pid, signal.SIGSTOP)
+        for _ in range(1000):
+            connection.client_data(time.monotonic_ns(), data_frame(5, b"x" * 16000))
+            connection.server_data(time.monotonic_ns(), 2, data_frame(1, b"x" * 16000), 0)
+        connection.client_data(time.monotonic_ns(), data_frame(5, b"", ends=True))
+        connection.server_data(time.monotonic_ns(), 2, data_frame(1, b"x" * 16000, ends=True), 0)
+        connection.server_data(time.monotonic_ns(), 3, response(5), 0)
+        os.kill(desk.recorder._link._process.pid, signal.SIGCONT)
+        await until(lambda: desk.recorder._link.roomy)
+        last = data_frame(3, b"data: 3\n\n", ends=True) + data_frame(5, b"data: 5\n\n", ends=True)
+        connection.server_data(time.monotonic_ns(), 4, last, 0)
+
+    desk = play(tmp_path, scene, bound=4 * MB)
+    by_url = {trace.request.url[-1]: trace for trace in desk.traces() if trace.request}
+    first, third, fifth = (by_url[number] for number in "135")
+    assert [reason(trace) for trace in (first, third, fifth)] == ["complete"] * 3
+    assert first.end
+    assert first.end.chunks == 1001 == len(first.chunks) + sum(gap.chunks for gap in first.lost)
+    assert first.end.bytes == 1001 * 16000 == first.chunks.nbytes + sum(gap.bytes for gap in first.lost)
+    assert (third.chunks.body, fifth.chunks.body, third.lost, fifth.lost) == (
+        b"data: 3\n\n",
+        b"data: 5\n\n",
+        (),
+        (),
+    )
+    assert fifth.request
+    assert (fifth.request.body, fifth.request.body_bytes) == (None, 16_000_000)
+    assert (kinds(first), kinds(fifth), desk.said) == ([], ["request-body"], [])
 
 
 def test_pieces_of_a_flow_that_have_no_room_are_counted_as_lost(tmp_path: Path) -> None:
@@ -311,7 +386,7 @@ def test_what_did_not_reach_the_recorder_before_the_end_is_counted(tmp_path: Pat
         for _ in range(10):
             connection.client_data(time.monotonic_ns(), bytes(MB))
         assert not desk.recorder.close(0.3)
-        assert 8 * MB <= desk.recorder.unread == desk.tap.unread <= 10 * MB
+        assert 10 * MB <= desk.recorder.unread == desk.tap.unread <= 10.1 * MB, "what is in the pipe, too"
         desk.recorder.close()
         assert desk.tap.unread == desk.recorder.unread
         process.kill()

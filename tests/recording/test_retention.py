@@ -74,7 +74,7 @@ def test_it_looks_when_a_stream_ended_and_says_what_went(tmp_path: Path) -> None
     paths = folder_of(tmp_path, "a", "b")
     os.utime(paths[1])
     said: list[str] = []
-    keeper = Retention(tmp_path, 0, 1, said.append)
+    keeper = Retention(lambda: tmp_path, 0, 1, said.append)
     keeper.fact(None, Ended(0, "complete"))  # type: ignore[arg-type]
     assert keeper._thread
     keeper._thread.join()
@@ -88,7 +88,7 @@ def test_it_looks_when_a_stream_ended_and_says_what_went(tmp_path: Path) -> None
 
 def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
     said: list[str] = []
-    Retention(tmp_path / "none", 1, 1, said.append).sweep()
+    Retention(lambda: tmp_path / "none", 1, 1, said.append).sweep()
     assert len(said) == 1
     assert doomed([Kept(tmp_path / "none", 1 << 30, 0)], 1e9, 1, 1) == []
 
@@ -100,3 +100,13 @@ def test_without_need_nothing_is_even_read(
     folder_of(tmp_path, "a")
     monkeypatch.setattr(Path, "open", None)
     assert gone(tmp_path, 0, most=most) == []
+
+
+def test_it_looks_where_traces_are_written_now(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    first, then = folder_of(tmp_path, "a") + folder_of(tmp_path / "other", "b")
+    folders = [tmp_path]
+    keeper = Retention(lambda: folders[-1], 0, 1, lambda text: None)
+    folders.append(tmp_path / "other")
+    keeper.sweep()
+    assert (first.exists(), then.exists()) == (True, False)

@@ -31,7 +31,7 @@ def test_a_pattern_names_further_secrets() -> None:
 
 @pytest.mark.parametrize("alarm", [0, 100])
 def test_the_alarm_hears_where_it_is_asked_for(alarm: int) -> None:
-    verdicts, heard = listeners(Settings("d", alarm=alarm), lambda line: None, lambda text: None)
+    verdicts, heard = listeners(Settings("d", alarm=alarm), Path, lambda line: None, lambda text: None)
     assert heard[0] is verdicts
     assert [type(each) for each in heard[1:]] == [HoldAlarm] * bool(alarm)
     verdicts.close()
@@ -48,6 +48,6 @@ def test_bodies_are_blanked_where_that_is_asked_for() -> None:
 @pytest.mark.parametrize("limit", [{}, {"max_disk": 1}, {"max_age": 1}])
 def test_old_traces_are_looked_for_where_there_is_a_limit(limit: dict[str, int], tmp_path: Path) -> None:
     given = Settings(str(tmp_path), **limit)  # type: ignore[arg-type]
-    verdicts, heard = listeners(given, lambda line: None, lambda text: None)
+    verdicts, heard = listeners(given, lambda: tmp_path, lambda line: None, lambda text: None)
     assert [type(each) for each in heard[1:]] == [Retention] * bool(limit)
     verdicts.close()

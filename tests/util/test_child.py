@@ -32,6 +32,19 @@ def start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> subprocess.Popen[str
     return child.start("module_of_ours", "given", stdin=pipe, stdout=pipe, text=True)
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no environment can be looked at here")
+def test_a_secret_of_the_environment_is_not_handed_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_hidden", set())
+    monkeypatch.setenv("A_KEY", "ab" * 16)
+    monkeypatch.setenv("A_WORD", "cd" * 16)
+    child.hide("A_KEY")
+    process = child.start("sse_tap.judging", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+    process.communicate(b"", 20)
+    assert b"ab" * 16 not in environment
+    assert b"cd" * 16 in environment
+
+
 def test_a_module_in_the_working_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = start(tmp_path, monkeypatch)
     out, _ = process.communicate("", 20)
