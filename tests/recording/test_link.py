@@ -128,6 +128,7 @@ def test_where_no_process_can_be_started_that_is_an_error(monkeypatch: pytest.Mo
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_one_that_floods_leaves_room_for_others(
     stand_in: Callable[[str], None],
 ) -> None:

@@ -30,7 +30,6 @@ def ran(*arguments: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize(
     ("options", "verdicts"),
     [("", ["clean", "clean"]), ("response_buffers 64KiB", ["coalesces", "clean"])],

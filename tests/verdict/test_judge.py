@@ -54,7 +54,10 @@ def together(pieces: Pieces, ms: float) -> list[tuple[Any, ...]]:
     return [(ms, piece[1]) for piece in pieces]
 
 
-@pytest.mark.parametrize("part", range(3))
+SLOW_PARTS = [pytest.param(part, marks=pytest.mark.slow) for part in (1, 2)]
+
+
+@pytest.mark.parametrize("part", [0, *SLOW_PARTS])
 def test_random_pairs_are_judged_as_their_truth_allows(part: int) -> None:
     """No clean hop is blamed, and no clear fault is missed."""
     wrong, seen = [], Counter[str]()
