@@ -11,7 +11,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from sse_tap.recording.parcels import HEAD_SIZE, Kind, Parcel, Unpacker, fact_fr
 from sse_tap.recording.recorder import Connection, Engine, ExchangeTap
 from sse_tap.recording.settings import Settings, listeners, seams
 from sse_tap.recording.verdict_lines import Line
+from sse_tap.recording.watch import Watch, WatchError
 from sse_tap.util.child import behave
 
 NICE = 10
@@ -78,6 +79,8 @@ class Scribe:
         if self._packing:
             self._engine.listeners.append(self._packing)
             self._packing.take_up(Path(settings.directory))
+        if settings.watch:
+            self._watch(settings.watch)
         self._awake: int | None = 0 if settings.alarm else None
         self._taps: dict[int, Tap] = {}
         self._told: dict[int, Any] = {}
@@ -87,6 +90,19 @@ class Scribe:
         self._exchanges: dict[int, ExchangeTap] = {}
         self._unnamed: set[int] = set()  # exchanges whose trace was not told
         self.stopped = False
+
+    def _watch(self, wanted: Sequence[str]) -> None:
+        """Those that are there; of others it is said that they are not."""
+        from sse_tap.usage import target_of
+
+        targets = []
+        for text in wanted:
+            try:
+                targets.append(target_of(text))
+            except WatchError as error:
+                self._report(str(error))
+        traces = self._engine.open
+        self._engine.listeners.append(Watch(targets, lambda: [*traces.values()], self._report))
 
     def _report(self, text: str) -> None:
         self._voice.say(say=text)

@@ -22,6 +22,7 @@ from sse_tap.trace.records import (
     Record,
     Request,
     Response,
+    Sample,
     Trace,
     Trailers,
 )
@@ -91,6 +92,7 @@ def trace(
     id: str = "",
     lost: Sequence[tuple[float, int, int]] = (),
     lags: Sequence[tuple[float, float]] = (),
+    samples: Sequence[Sample] = (),
     notes: Sequence[tuple[float, str, str]] = (),
     trailers: Trailers | None = None,
     problems: Sequence[str] = (),
@@ -127,6 +129,7 @@ def trace(
         trailers=trailers,
         lost=tuple(Lost(ns(t), n, size) for t, n, size in lost),
         lags=tuple(Lag(ns(t), ms) for t, ms in lags),
+        samples=tuple(samples),
         notes=tuple(Note(ns(t), kind, text) for t, kind, text in notes),
         end=None if reason is None else End(end_t, reason, len(held), held.nbytes, closed),
         problems=tuple(problems),
@@ -136,7 +139,8 @@ def trace(
 
 def records(built: Trace) -> list[Record]:
     """A trace's records in the order of a file."""
-    body: list[Any] = [*built.chunks, *built.lost, *built.lags, *built.notes, built.response, built.trailers]
+    body: list[Any] = [*built.chunks, *built.lost, *built.lags, *built.samples, *built.notes]
+    body += [built.response, built.trailers]
     body = sorted((record for record in body if record is not None), key=lambda record: record.t)
     ends = [record for record in (built.header, built.request) if record is not None]
     return [*ends, *body, *([built.end] if built.end else [])]

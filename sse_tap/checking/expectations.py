@@ -8,7 +8,7 @@ from typing import Any
 
 from sse_tap.checking import between, onetap
 from sse_tap.checking.case import Answer, Case
-from sse_tap.checking.values import count, interval, length, some_text, words_of
+from sse_tap.checking.values import count, interval, length, memory, some_text, words_of
 from sse_tap.trace.records import END_REASONS
 from sse_tap.verdict.verdicts import Verdict
 
@@ -102,6 +102,13 @@ EXPECTATIONS: Mapping[str, Expected] = {
         between.resumes,
         "Where a request named a Last-Event-ID, all events after it came, and none twice.",
         nothing="no request named a Last-Event-ID",
+    ),
+    "max-rss": Expected(
+        onetap.max_rss,
+        "Most memory that a process watched by sse-tap record --watch used meanwhile, e.g. 1.5GB.",
+        memory,
+        "SIZE",
+        nothing="no process was watched (sse-tap record --watch)",
     ),
     "no-errors": Expected(onetap.no_errors, "No finding of severity error (see sse-tap hops)."),
 }

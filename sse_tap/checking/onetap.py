@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from sse_tap.blocks.timing import Kind, finish_of, left_at, silence_of
-from sse_tap.checking.case import Answer, Case, at_most, either, failed, passed
+from sse_tap.checking.case import Answer, Case, at_most, either, failed, passed, skipped
 from sse_tap.checking.values import Count, Interval, Words
-from sse_tap.util.text import duration, glimpse, plural
+from sse_tap.util.text import duration, glimpse, plural, size
 from sse_tap.verdict.ends import is_finished
 from sse_tap.verdict.keepalives import data_of
 
@@ -91,6 +91,15 @@ def max_data_silence(case: Case, limit: int) -> Answer:
     marks = [trace.response.t, *(times[i] for i in data_of(case.seen.blocks)), finish_of(trace)]
     longest, since = max((b - a, a) for a, b in pairwise(marks))
     return at_most(longest, limit, case.late(since + longest), f"after {duration(since - case.begin)}")
+
+
+def max_rss(case: Case, limit: int) -> Answer:
+    """The most memory of any process that was watched while the stream ran."""
+    samples = [one for seen in case.stream.seen for one in seen.trace.samples if not one.gone]
+    if not samples:
+        return skipped("no process was watched")
+    worst = max(samples, key=lambda sample: sample.rss)
+    return either(worst.rss <= limit, f"{glimpse(worst.name, 40)} used at most {size(worst.rss)}")
 
 
 def max_ttfb(case: Case, limit: int) -> Answer:

@@ -38,6 +38,19 @@ def length(text: str) -> int:
     return int(Decimal(found[1]) * _UNITS[found[2]])
 
 
+_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([kKMGT]i?)?B", re.ASCII)
+
+
+def memory(text: str) -> int:
+    """Bytes with their unit: `1.5GB`, `512MiB`."""
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"{_quoted(text)} is no size: a number and its unit, e.g. 1.5GB, 512MiB")
+    unit = (found[2] or "").upper()
+    base = 1024 if unit.endswith("I") else 1000
+    return int(Decimal(found[1]) * base ** " KMGT".index(unit[:1] or " "))
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """So many, or at least (`>=`), or at most (`<=`) so many."""

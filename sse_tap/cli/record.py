@@ -56,6 +56,13 @@ def _taps(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...])
     "--alarm", type=click.IntRange(1), metavar="MS", help="Warn when a hop holds blocks for longer."
 )
 @click.option("--compress", is_flag=True, help="Pack finished traces with zstd; every verb reads them.")
+@click.option(
+    "--watch",
+    "watched",
+    multiple=True,
+    metavar="PID|docker:NAME",
+    help="Record the memory and CPU of this process and its children, or container, beside the streams.",
+)
 @click.option("--live", is_flag=True, help="Draw the running streams, a few frames a second.")
 @click.option(
     "--insecure", multiple=True, metavar="NAME", help="Take any certificate of this tap's upstream."
@@ -75,6 +82,7 @@ def command(
     taps: list[TapSpec],
     output: Path,
     alarm: int | None,
+    watched: tuple[str, ...],
     compress: bool,
     live: bool,
     insecure: tuple[str, ...],
@@ -89,6 +97,7 @@ def command(
     """
     specs = _with_kept(_with_insecure(taps, insecure, warn=not live), kept)
     settings = (*settings, *((f"sse_tap_alarm={alarm}",) if alarm else ()))
+    settings = (*settings, *((f"sse_tap_watch={','.join(watched)}",) if watched else ()))
     settings = (*settings, *(("sse_tap_compress=true",) if compress else ()))
     if live:
         return _watch(specs, output, no_check, settings)

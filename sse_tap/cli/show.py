@@ -138,6 +138,10 @@ def _others(trace: Trace) -> Iterator[Row]:
     for lag in trace.lags:
         text = f"the tap itself ran {duration(lag.ms * MS)} late"
         yield Row(lag.t, "lag", text, more={"ms": rounded(lag.ms)})
+    for sample in trace.samples:
+        used = f"{size(sample.rss)}, {duration(sample.cpu)} of CPU" if not sample.gone else "gone"
+        more: dict[str, object] = {"name": sample.name, "rss": sample.rss, "cpu": sample.cpu}
+        yield Row(sample.t, "sample", f"{sample.name}: {used}", more=more)
     if trace.end:
         words = END_WORDS.get(trace.end.reason, trace.end.reason)
         yield Row(trace.end.t, "complete" if trace.end.reason == "complete" else "broken", words)

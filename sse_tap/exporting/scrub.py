@@ -27,13 +27,14 @@ from sse_tap.trace.records import (
     Record,
     Request,
     Response,
+    Sample,
     Trace,
 )
 from sse_tap.trace.redact import REDACTED, Unreadable, redact_headers, redact_request_body
 from sse_tap.trace.spans import Span, replaced
 
 KIND = "scrubbed"
-type _Timed = Chunk | Lost | Lag | Note
+type _Timed = Chunk | Lost | Lag | Sample | Note
 
 
 @dataclass(slots=True)
@@ -182,7 +183,7 @@ def _recut(chunks: Chunks, body: bytes) -> Chunks:
 def in_order(trace: Trace) -> Iterator[Record]:
     """A trace's records as a recorder would have written them; chunks keep their order."""
     head = trace.response.t if trace.response else 0
-    rest: list[_Timed] = sorted((*trace.lost, *trace.lags, *trace.notes), key=_time)
+    rest: list[_Timed] = sorted((*trace.lost, *trace.lags, *trace.samples, *trace.notes), key=_time)
     chunks: Iterable[_Timed] = trace.chunks
     yield trace.header
     yield from (one for one in (trace.request,) if one)

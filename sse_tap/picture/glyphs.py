@@ -28,6 +28,7 @@ class Glyphs:
     down: str
     ellipsis: str
     times: str
+    levels: str  # of a quantity over time, the least first
 
 
 UNICODE = Glyphs(
@@ -60,6 +61,7 @@ UNICODE = Glyphs(
     down="↓",
     ellipsis="…",
     times="×",
+    levels="▁▂▃▄▅▆▇█",
 )
 ASCII = Glyphs(
     marks={
@@ -91,6 +93,7 @@ ASCII = Glyphs(
     down="v",
     ellipsis="...",
     times="x",
+    levels="._-~=+*#",
 )
 
 STYLES = {

@@ -77,6 +77,16 @@ class Lane:
         return _clamp(t + self.offset)
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Memory of a watched process: `rss` (bytes) at `times` (ns, the picture's clock); limit 0: unknown."""
+
+    name: str
+    times: tuple[int, ...]
+    rss: tuple[int, ...]
+    limit: int = 0
+
+
 @dataclass(frozen=True)
 class Picture:
     """One stream as several taps saw it, upstream first; `groups[i]` lie between lanes i and i+1, on
@@ -91,6 +101,7 @@ class Picture:
     error: int | None = 0
     id: str = ""
     remark: str = ""
+    usage: tuple[Usage, ...] = ()
 
     @property
     def span(self) -> int:
@@ -139,7 +150,21 @@ def picture(
         error=error if known else None,
         id=first.header.id,
         remark=remark,
+        usage=tuple(_usage(traces, shifts, zero)),
     )
+
+
+def _usage(traces: Sequence[Trace], shifts: Sequence[int], zero: int) -> Iterator[Usage]:
+    """What was sampled beside the stream, of each process once."""
+    told: set[str] = set()
+    for trace, shift in zip(traces, shifts, strict=True):
+        there = [sample for sample in trace.samples if not sample.gone and sample.name not in told]
+        for name in dict.fromkeys(sample.name for sample in there):
+            own = [sample for sample in there if sample.name == name]
+            times = tuple(_clamp(sample.t + shift - zero) for sample in own)
+            limit = max(sample.limit for sample in own)
+            yield Usage(name, times, tuple(sample.rss for sample in own), limit)
+        told.update(sample.name for sample in there)
 
 
 def _shifted(group: Group, down: Lane) -> Group:

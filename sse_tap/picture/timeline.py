@@ -24,6 +24,7 @@ from sse_tap.picture.lanes import (
     Picture,
     Placed,
     Scale,
+    Usage,
     cells_of,
     place,
     silences,
@@ -74,16 +75,31 @@ class Drawing:
         out = [self._head(max(width, MIN_WIDTH)), *self._remarks(width)]
         for index, name in enumerate(self._names()):
             out += self._lane(index, shorten(name, margin - 2, self.glyphs.ellipsis), margin, scale)
+        for usage in self.picture.usage:
+            name = shorten(self.say(usage.name), margin - 2, self.glyphs.ellipsis)
+            out.append(_line(name, margin, self._memory(usage, scale), "dim"))
         out.append(_line("", margin, self._axis(scale)))
         return out
 
+    def _memory(self, usage: Usage, scale: Scale) -> Text:
+        """A watched process's memory over time, in steps of its limit, or of twice the most it used."""
+        top = max(usage.limit or 2 * max(usage.rss), *usage.rss, 1)
+        steps, row = self.glyphs.levels, [" "] * scale.cells
+        for begin, end, rss in zip(usage.times, [*usage.times[1:], scale.span], usage.rss, strict=True):
+            level = steps[min(rss * len(steps) // top, len(steps) - 1)]
+            first = min(scale.cell(begin), scale.cells - 1)
+            last = max(min(scale.cell(end), scale.cells), first + 1)
+            row[first:last] = level * (last - first)
+        return Text("".join(row), style="blue")
+
     def _names(self) -> list[str]:
-        return [self._say(lane.tap) for lane in self.picture.lanes]
+        return [self.say(lane.tap) for lane in self.picture.lanes]
 
     def _measure(self, width: int) -> tuple[int, Scale]:
         """How many columns the names take, and the scale on what is left."""
         width = min(max(width, MIN_WIDTH), MAX_WIDTH)
-        margin = min(max(map(width_of, self._names())), width // _NAME_SHARE) + 2
+        names = [*self._names(), *(self.say(usage.name) for usage in self.picture.usage)]
+        margin = min(max(map(width_of, names)), width // _NAME_SHARE) + 2
         return margin, Scale(self.picture.span, width - margin)
 
     def cells(self, scale: Scale) -> list[list[Cell]]:
@@ -93,7 +109,8 @@ class Drawing:
             self._cells[scale] = [cells_of(lane, scale, tall) for lane in self.picture.lanes]
         return self._cells[scale]
 
-    def _say(self, text: str) -> str:
+    def say(self, text: str) -> str:
+        """Text as this drawing may show it."""
         return ascii_only(visible(text)) if self.ascii else visible(text)
 
     def _lane(self, index: int, name: str, margin: int, scale: Scale) -> Iterator[Text]:
@@ -121,7 +138,7 @@ class Drawing:
         chars = [(glyph_of(cell, self.glyphs), style_of(cell)) for cell in cells]
         spans = [(pair, Mark.QUIET) for pair in silences(lane, scale.span)]
         for (begin, end), ground in [(waiting(lane), Mark.WAIT), *spans]:
-            length = self._say(duration(end - begin))
+            length = self.say(duration(end - begin))
             _inscribe(chars, cells, scale.cell(begin), scale.cell(end), length, ground)
         return _joined(chars)
 
@@ -130,7 +147,7 @@ class Drawing:
         came together."""
         glyphs = self.glyphs
         if not lane.running and lane.reason != "complete":
-            reason = shorten(self._say(lane.reason), 30, glyphs.ellipsis)
+            reason = shorten(self.say(lane.reason), 30, glyphs.ellipsis)
             words = END_WORDS.get(lane.reason, reason) or "no end recorded"
             yield Label(scale.cell(lane.last) + 1, words, "bad", 9e18)
         for lost in lane.lost:
@@ -140,7 +157,7 @@ class Drawing:
             if lane.exact:
                 yield Label(scale.cell(lag.t), glyphs.lag, "quiet", 1)
                 continue
-            text = shorten(f"{glyphs.lag} lag {self._say(duration(lag.ms * 1e6))}", 30, glyphs.ellipsis)
+            text = shorten(f"{glyphs.lag} lag {self.say(duration(lag.ms * 1e6))}", 30, glyphs.ellipsis)
             yield Label(scale.cell(lag.t), text, "tap", 1e18 + min(lag.ms, 1e12), glyphs.lag)
         if lane.queued:
             t, waiting = lane.queued
@@ -155,11 +172,11 @@ class Drawing:
         return _row(place(labels, scale.cells), scale.cells)
 
     def _moment(self, t: int) -> str:
-        return self._say(duration(t)).replace(".0 ", " ") if t else "0"
+        return self.say(duration(t)).replace(".0 ", " ") if t else "0"
 
     def _head(self, width: int) -> Text:
         """`POST /chat/stream  200  7.8 s  40 blocks (4 comments)  2026-11-22 13:40:11 UTC`."""
-        method, path = self._say(self.picture.method)[:12], self._say(path_of(self.picture.url))
+        method, path = self.say(self.picture.method)[:12], self.say(path_of(self.picture.url))
         if not self.picture.method:
             method, path = "?", "(request not seen)"
         room = width - len(method) - 3
@@ -179,7 +196,7 @@ class Drawing:
             self._counts(),
         ]
         versions = [[*facts, f"{moment} UTC"], [*facts, f"{moment[11:]} UTC"], facts, facts[:2], facts[:1]]
-        texts = [self._say("  ".join(version)) for version in versions]
+        texts = [self.say("  ".join(version)) for version in versions]
         return next((text for text in texts if width_of(text) <= room), shorten(texts[-1], room))
 
     def _remarks(self, width: int) -> Iterator[Text]:
@@ -195,7 +212,7 @@ class Drawing:
             yield from (self._remark(text, width) for text in _doubts(lane))
 
     def _remark(self, text: str, width: int) -> Text:
-        return Text(shorten(self._say(text), width, self.glyphs.ellipsis), style="magenta", no_wrap=True)
+        return Text(shorten(self.say(text), width, self.glyphs.ellipsis), style="magenta", no_wrap=True)
 
     def _counts(self) -> str:
         """`40 blocks (4 comments)`; where taps differ `40 → 38 blocks`, upstream first."""
@@ -234,7 +251,19 @@ class Timeline:
         textual = any(Kind.CONTENT in drawing.picture.tall for drawing in self.drawings)
         several = any(len(drawing.picture.lanes) > 1 for drawing in self.drawings)
         entries = [*explain(used, self.glyphs, textual=textual, several=several)]
-        return wrap([*entries, *self._numbers(width), *self._recorder_marks()], width)
+        return wrap([*entries, *self._numbers(width), *self._watched(), *self._recorder_marks()], width)
+
+    def _watched(self) -> Iterator[Text]:
+        """Whose memory a row of steps is, and how much it was at most."""
+        told: dict[str, Usage] = {}
+        for drawing in self.drawings:
+            for usage in drawing.picture.usage:
+                if usage.name not in told or max(usage.rss) > max(told[usage.name].rss):
+                    told[usage.name] = usage
+        for name, usage in told.items():
+            most = size(max(usage.rss)) + (f" of {size(usage.limit)}" if usage.limit else "")
+            words = f"memory of {self.drawings[0].say(name)}, at most {most}"
+            yield Text.assemble((self.glyphs.levels[4], "blue"), " ", (words, "dim"))
 
     def _numbers(self, width: int) -> Iterator[Text]:
         """What a number at a lane says, by the largest one."""

@@ -45,6 +45,7 @@ from sse_tap.trace.records import (
     Note,
     Request,
     Response,
+    Sample,
     Trailers,
     header_value,
     media_type,
@@ -357,6 +358,11 @@ class Exchange:
         if self._file:
             self.catch_up()
             self._desk.writer.append(self._file, tracefile.encode(record))
+
+    def sampled(self, sample: Sample) -> None:
+        """What a watched process used; `t` on the monotonic clock."""
+        if self._file and sample.t >= self._origin:
+            self._desk.writer.append(self._file, tracefile.encode(replace(sample, t=sample.t - self._origin)))
 
     def catch_up(self) -> None:
         """Say how late the tap's loop ran since the request came, as far as it is not said yet."""

@@ -50,6 +50,7 @@ from sse_tap.tap.settings import (
     parse_names,
     parse_redact,
     parse_types,
+    parse_watch,
 )
 from sse_tap.tap.sockets import wait_in_line
 from sse_tap.tap.spec import TapSpec
@@ -485,6 +486,7 @@ def settings_of(given: options.Options) -> Settings:
         max_disk=given.sse_tap_max_disk,
         max_age=given.sse_tap_max_age,
         compress=given.sse_tap_compress,
+        watch=tuple(parse_watch(given.sse_tap_watch)),
     )
 
 

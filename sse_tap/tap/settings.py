@@ -10,6 +10,7 @@ from pathlib import Path
 from mitmproxy import exceptions, flowfilter, options
 from mitmproxy.addonmanager import Loader
 
+from sse_tap.recording.watch import WatchError
 from sse_tap.util import child
 
 CHOICES: dict[str, Sequence[str]] = {
@@ -70,6 +71,12 @@ def declare(loader: Loader) -> None:
     loader.add_option(
         "sse_tap_compress", bool, False, "Pack finished traces with zstd; every verb reads them."
     )
+    loader.add_option(
+        "sse_tap_watch",
+        str,
+        "",
+        "Process ids and docker:NAME, with commas between them: their memory and CPU go into the traces.",
+    )
     loader.add_option("sse_tap_queue", int, 64, "MiB that may wait for the recorder and for the disk.")
 
 
@@ -81,6 +88,9 @@ def check(given: options.Options, updated: set[str]) -> None:
         parse_types(given.sse_tap_types)
     if "sse_tap_redact" in updated:
         parse_redact(given.sse_tap_redact)
+    if "sse_tap_watch" in updated:
+        for text in parse_watch(given.sse_tap_watch):
+            check_watch(text)
     if "sse_tap_hash_key" in updated:
         parse_hash_key(given.sse_tap_hash_key)
     for name, choices in CHOICES.items():  # mitmproxy's `choices` are for its interfaces
@@ -96,6 +106,21 @@ _NUMBERS = (
     *(("sse_tap_queue", "MiB"), ("sse_tap_alarm", "ms")),
     *(("sse_tap_max_disk", "MiB"), ("sse_tap_max_age", "hours")),
 )
+
+
+def parse_watch(text: str) -> list[str]:
+    """`4711,docker:orchestrator` as a list."""
+    return [part for part in map(str.strip, text.split(",")) if part]
+
+
+def check_watch(text: str) -> None:
+    """Raise OptionsError for a process or container that is not there."""
+    from sse_tap.usage import target_of
+
+    try:
+        target_of(text)
+    except WatchError as error:
+        raise exceptions.OptionsError(str(error)) from None
 
 
 def parse_names(text: str) -> dict[int, str]:

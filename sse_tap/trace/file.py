@@ -41,6 +41,7 @@ from sse_tap.trace.records import (
     Record,
     Request,
     Response,
+    Sample,
     Trace,
     Trailers,
 )
@@ -72,7 +73,7 @@ MAX_REQUEST_BODY: Final = 1 << 20  # for recorders: a longer one is not kept (re
 # recordings/FORMAT.md, "For readers", 8.
 MAX_LINE: Final = 32 << 20
 MAX_BODY: Final = 2 << 30
-MAX_RECORDS: Final = 100_000  # of each of lost, lag and note
+MAX_RECORDS: Final = 100_000  # of each of lost, lag, sample and note
 _MAX_PROBLEMS: Final = 20
 _READ_SIZE: Final = 1 << 18  # bytes; measured: larger blocks fall out of the cache
 
@@ -162,6 +163,7 @@ class _Reader:
     lost: list[Lost] = field(default_factory=list)
     lags: list[Lag] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     last_t: int = 0
     suspects: list[int] = field(default_factory=list)  # times before stepped-over lines, see step_over
     problems: list[str] = field(default_factory=list)
@@ -280,6 +282,8 @@ class _Reader:
                 self.add(self.lags, record)
             case Note():
                 self.add(self.notes, record)
+            case Sample():
+                self.add(self.samples, record)
             case Header():
                 self.take_header(record)
             case Request():
@@ -354,6 +358,7 @@ class _Reader:
             lost=tuple(sorted(self.lost, key=lambda lost: lost.t)),
             lags=tuple(self.lags),
             notes=tuple(self.notes),
+            samples=tuple(self.samples),
             end=self.end,
             problems=(*self.problems, *more),
             source=self.name,

@@ -28,6 +28,7 @@ from sse_tap.trace.records import (
     Record,
     Request,
     Response,
+    Sample,
     Trailers,
 )
 
@@ -102,6 +103,8 @@ def _fields(record: Record) -> Fields:
             return {"type": "lost", "t": t, "chunks": chunks, "bytes": nbytes}
         case Lag(t, ms):
             return {"type": "lag", "t": t, "ms": ms}
+        case Sample():
+            return _sample_fields(record)
         case Note(t, kind, text):
             return {"type": "note", "t": t, "kind": kind, "text": text}
         case End():
@@ -123,6 +126,15 @@ def _header_fields(header: Header) -> Fields:
     optional = {"recorder": dict(header.recorder), "listen": header.listen, "mode": header.mode}
     fields |= {key: value for key, value in optional.items() if value} | {"fidelity": header.fidelity}
     return fields | ({"stamps": header.stamps} if header.stamps else {})
+
+
+def _sample_fields(sample: Sample) -> Fields:
+    fields: Fields = {"type": "sample", "t": sample.t, "name": sample.name}
+    if sample.gone:
+        return fields | {"gone": True}
+    fields |= {"rss": sample.rss, "cpu": sample.cpu}
+    optional = {"limit": sample.limit, "throttled": sample.throttled}
+    return fields | {key: value for key, value in optional.items() if value}
 
 
 def _request_fields(request: Request) -> Fields:
@@ -367,6 +379,17 @@ def _make_lag(record: Fields) -> Lag:
     return Lag(_count(record, "t"), float(ms))
 
 
+def _make_sample(record: Fields) -> Sample:
+    gone = record.get("gone", False)
+    if not isinstance(gone, bool):
+        raise _bad("gone", "true or false")
+    t, name = _count(record, "t"), _text(record, "name")
+    if gone:
+        return Sample(t, name, gone=True)
+    limit, throttled = (_count_or_none(record, key) or 0 for key in ("limit", "throttled"))
+    return Sample(t, name, _count(record, "rss"), _count(record, "cpu"), limit, throttled)
+
+
 def _make_note(record: Fields) -> Note:
     return Note(_count(record, "t"), _text(record, "kind"), _text(record, "text"))
 
@@ -390,6 +413,7 @@ _MAKERS: Mapping[str, Callable[[Fields], Record]] = {
     "trailers": _make_trailers,
     "lost": _make_lost,
     "lag": _make_lag,
+    "sample": _make_sample,
     "note": _make_note,
     "end": _make_end,
 }

@@ -151,6 +151,23 @@ class Lag:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """What a watched process used at `t`, with all its children, or a container.
+
+    `rss`: bytes of memory; `cpu`: ns of processor time since it began; `limit`: bytes it may use (0: none is
+    known); `throttled`: ns for which it was kept from running, since it began. `gone`: it was not there.
+    """
+
+    t: int
+    name: str
+    rss: int = 0
+    cpu: int = 0
+    limit: int = 0
+    throttled: int = 0
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Something a reader should know about the record; `kind` is a stable word, `text` is for people."""
 
@@ -175,7 +192,7 @@ class End:
     upstream_closed_t: int | None = None
 
 
-type Record = Header | Request | Response | Chunk | Trailers | Lost | Lag | Note | End
+type Record = Header | Request | Response | Chunk | Trailers | Lost | Lag | Sample | Note | End
 
 
 class Chunks(Sequence[Chunk]):
@@ -287,6 +304,7 @@ class Trace:
     lost: tuple[Lost, ...] = ()
     lags: tuple[Lag, ...] = ()
     notes: tuple[Note, ...] = ()
+    samples: tuple[Sample, ...] = ()
     end: End | None = None
     problems: tuple[str, ...] = ()
     source: str = ""

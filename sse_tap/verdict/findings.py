@@ -40,6 +40,7 @@ from sse_tap.verdict.causes import cause_of, clues_of_one, whose_limit
 from sse_tap.verdict.ends import before, broken_at
 from sse_tap.verdict.finding import Finding, Scene
 from sse_tap.verdict.keepalives import data_silence, keepalives
+from sse_tap.verdict.resources import resources
 from sse_tap.verdict.signature import Burst, bursts_of, filled, ms, period_of
 from sse_tap.verdict.thresholds import (
     BURST_BLOCKS,
@@ -62,13 +63,16 @@ SUSPECTED = "suspected-upstream"
 OF_A_READ_BODY = frozenset({"mid-block", "encoding-cut", "client-invalid-utf8", "damaged", "no-stream"})
 
 
-def findings_of(seen: Seen, *, first: bool = True, client: str = "the client") -> list[Finding]:
+def findings_of(
+    seen: Seen, *, first: bool = True, client: str = "the client", told: frozenset[str] = frozenset()
+) -> list[Finding]:
     """What a trace tells by itself, by time.
 
     `first`: no other tap upstream of this one saw the same bytes, so what the body and its bursts say is
     said here; of the others only what happened at that tap. `client`: who asks at this tap, for people.
+    `told`: the watched processes of which another tap has told.
     """
-    scene = Scene(seen.trace, seen.blocks, start_of(seen.trace), client)
+    scene = Scene(seen.trace, seen.blocks, start_of(seen.trace), client, told)
     audits = (*AT_THE_TAP, *OF_THE_BODY) if first else AT_THE_TAP
     return sorted((found for audit in audits for found in audit(scene)), key=lambda found: found.at_ms)
 
@@ -315,7 +319,7 @@ def _record(scene: Scene) -> Iterator[Finding]:
 
 type _Audit = Callable[[Scene], Iterator[Finding]]
 
-AT_THE_TAP: tuple[_Audit, ...] = (_status, _end, _encoding, _silences, _notes, _record, http3)
+AT_THE_TAP: tuple[_Audit, ...] = (_status, _end, _encoding, _silences, _notes, _record, http3, resources)
 OF_THE_BODY: tuple[_Audit, ...] = (
     missing_done,
     stream_errors,

@@ -270,16 +270,20 @@ def _cut(hop: Hop) -> Cut:
 def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
     """What each trace tells, once: the same fact seen by two taps is told by the one nearest its origin."""
     told: set[tuple[str, str]] = set()
+    watched: set[str] = set()
     for index, (seen, offset) in enumerate(zip(stream.seen, stream.offsets, strict=True)):
         same = index > 0 and _passed_on(hops[index - 1].hop)
         shift = (offset + start_of(seen.trace)) / MS
         known = index > 0 and hops[index - 1].hop.kind == "text"  # the hop has its verdict: no suspicion
-        for finding in findings_of(seen, first=not same, client=client_of(stream, index)):
+        for finding in findings_of(
+            seen, first=not same, client=client_of(stream, index), told=frozenset(watched)
+        ):
             misread = index > 0 and hops[index - 1].hop.signature == "coding-mismatch"
             silent = (known and finding.kind == SUSPECTED) or (misread and finding.kind in OF_A_READ_BODY)
             if (finding.kind, finding.text) not in told and not silent:
                 told.add((finding.kind, finding.text))
                 yield replace(finding, at_ms=finding.at_ms + shift)
+        watched.update(sample.name for sample in seen.trace.samples)
     for up, judged in enumerate(hops):
         yield from findings_between(
             judged.hop,

@@ -151,3 +151,9 @@ REQUEST_HELD = 700 * MS
 SMALL_BODY = 256 * 1024
 # It was let go by another stream's end where that came so shortly before.
 LET_GO = 100 * MS
+
+# A watched process: this part of what it may use is as good as all of it; so much of one core is all of one;
+# every process is kept from running now and then for less than this.
+MEMORY_FULL = 0.9
+BUSY_CORE = 0.9
+THROTTLED = SECOND // 10

@@ -21,4 +21,5 @@ def test_what_may_speak_of_no_stream_says_so() -> None:
     assert [name for name, kind in EXPECTATIONS.items() if kind.nothing] == [
         "abort-reaches-upstream",
         "resumes",
+        "max-rss",
     ]

@@ -74,7 +74,7 @@ def used(stack: Stack, *, fault: str = "") -> Path:
     with ThreadPoolExecutor(3) as pool:
         count = pool.submit(ask, f"{stack.url}/test/stream", None)
         pool.submit(ask, f"{stack.url}/chat/stream{mark}", {"model": "thinks"})
-        pool.submit(ask, f"{stack.url}/execute/stream{mark}", {"model": "slow"}, leave=1.5)
+        pool.submit(ask, f"{stack.url}/execute/stream", {"model": "slow"}, leave=1.5)
     assert len(count.result().events) == 11
     assert stack.settle(8) == 8
     return stack.recordings
@@ -95,9 +95,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
         ("", "", []),
         ("response_buffers 64KiB", "", ["1 interval", "1 incremental", "3 incremental"]),
         ("", "mute", ["2 comment"]),
+        ("", "memory", ["5 max-rss"]),
         ("transport http {\n\tread_timeout 2s\n}", "mute", ["2 comment", "3 end", "3 no-errors"]),
     ],
-    ids=["healthy", "caddy buffers", "no keepalive", "caddy's read time-out"],
+    ids=["healthy", "caddy buffers", "no keepalive", "memory", "caddy's read time-out"],
 )
 def test_the_criteria_on_the_real_stack(
     models: Models, tmp_path: Path, caddy_options: str, fault: str, expected: list[str]

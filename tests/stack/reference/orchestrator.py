@@ -26,6 +26,7 @@ HEADERS = {"Cache-Control": "no-cache", "Connection": "keep-alive", "X-Accel-Buf
 KEEPALIVE_S = 0.5  # 15 s in the team's, as all times here are shorter
 KEEPALIVE = ": OPENROUTER PROCESSING\n\n"  # LangChain drops the provider's own: it is said in their place
 JOINED = 8
+MEMORY = 1_700_000_000
 BLOCKED_S = 0.5
 
 FAULTS = {
@@ -36,6 +37,7 @@ FAULTS = {
     "mute": "no keepalive at all",
     "deaf": "the model is asked by a task that nobody cancels",
     "gzip": "it compresses, and does not flush",
+    "memory": "it keeps far too much of it",
 }
 
 
@@ -100,6 +102,7 @@ async def unheard(source: AsyncIterator[str]) -> AsyncIterator[str]:
 
 
 _TASKS: set[asyncio.Future[None]] = set()
+_KEPT: list[bytes] = []
 
 
 def event(**data: Any) -> str:
@@ -145,6 +148,8 @@ async def answer(provider: str, model: str, fault: str) -> AsyncIterator[str]:
     )
     change = {"join": joined, "blocking": blocked, "deaf": unheard}.get(fault)
     source = change(source) if change else source
+    if fault == "memory":
+        _KEPT.append(b"x" * MEMORY)
     keeping = alive_between if fault == "between" else alive
     try:
         async for piece in keeping(source, 3600 if fault == "mute" else KEEPALIVE_S):

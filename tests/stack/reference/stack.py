@@ -100,7 +100,7 @@ class Stack:
         with ExitStack() as starting:
             model = starting.enter_context(self._taps("model", self._provider))
             app = starting.enter_context(Program("orchestrator", self._folder, model.urls["model"]))
-            origin = starting.enter_context(self._taps("origin", app.url))
+            origin = starting.enter_context(self._taps("origin", app.url, "--watch", str(app.pid)))
             caddy = Caddy(origin.tap_ports["origin"], self._folder, self._caddy, self._caddy_port)
             starting.enter_context(caddy)
             edge = starting.enter_context(self._taps("edge", f"https://localhost:{self._caddy_port}"))
@@ -117,11 +117,11 @@ class Stack:
     ) -> None:
         self._running.close()
 
-    def _taps(self, name: str, upstream: str) -> Taps:
+    def _taps(self, name: str, upstream: str, *options: str) -> Taps:
         """A tap in a process of its own, as one on each machine would be."""
         place = self._folder / name
         place.mkdir()
-        more = ["--insecure", name] if upstream.startswith("https") else []
+        more = ["--insecure", name] if upstream.startswith("https") else [*options]
         return Taps({name: upstream}, place, self.recordings, more)
 
     def settle(self, count: int, patience: float = 30.0) -> int:

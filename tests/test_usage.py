@@ -1,0 +1,123 @@
+"""What processes and containers use."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sse_tap.recording.watch import WatchError
+from sse_tap.trace.records import Sample
+from sse_tap.usage import container_sample, target_of
+
+STATS = {
+    "id": "abc",
+    "memory_stats": {"usage": 600, "limit": 2000, "stats": {"inactive_file": 100}},
+    "cpu_stats": {"cpu_usage": {"total_usage": 7}, "throttling_data": {"throttled_time": 3}},
+}
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    code = "import subprocess, sys, time; x = b'x' * 30_000_000; print(1, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_a_process_is_sampled_until_it_ends(sleeper: subprocess.Popen[bytes]) -> None:
+    target = target_of(str(sleeper.pid))
+    sample = target.sample(5)
+    assert (sample.t, sample.name, sample.gone) == (5, f"pid {sleeper.pid}", False)
+    assert 30_000_000 < sample.rss < 300_000_000
+    assert sample.cpu > 0
+    sleeper.kill()
+    sleeper.wait()
+    assert target.sample(6) == Sample(6, f"pid {sleeper.pid}", gone=True)
+
+
+def test_children_count(sleeper: subprocess.Popen[bytes]) -> None:
+    mine = target_of(str(os.getpid())).sample(0)
+    assert mine.rss > target_of(str(sleeper.pid)).sample(0).rss > 30_000_000
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "-1", "x", "99999999999", "docker:", "docker:../x", "docker:a b", "", "²"]
+)
+def test_what_is_neither_a_process_nor_a_container_is_said(text: str) -> None:
+    with pytest.raises(WatchError):
+        target_of(text)
+
+
+@pytest.mark.parametrize(
+    ("stats", "expected"),
+    [
+        (STATS, Sample(1, "c", 500, 7, 2000, 3)),
+        ({"memory_stats": {"usage": 600}}, Sample(1, "c", 600)),
+        ({"memory_stats": {}}, Sample(1, "c", gone=True)),  # stopped
+        ({}, Sample(1, "c", gone=True)),
+    ],
+)
+def test_statistics_of_a_container(stats: dict[str, Any], expected: Sample) -> None:
+    assert container_sample(1, "c", stats) == expected
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, object], None]]:
+    """A stand-in for Docker's engine: `engine(status, answer)` says what it answers from now on."""
+    path = tmp_path / "docker.sock"
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    answer: list[bytes] = [b""]
+
+    def set_answer(status: int, body: object) -> None:
+        data = json.dumps(body).encode()
+        answer[0] = (
+            b"HTTP/1.1 %d X\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (status, len(data)) + data
+        )
+
+    def serve(server: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = server.accept()
+            except OSError:
+                return
+            with client:
+                asked = client.recv(65536)
+                assert asked.startswith(b"GET /containers/app/stats?stream=false&one-shot=true HTTP/1.1\r\n")
+                client.sendall(answer[0])
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        set_answer(200, STATS)
+        yield set_answer
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_container_is_asked_of_the_engine(engine: Callable[[int, object], None]) -> None:
+    target = target_of("docker:app")
+    assert target.sample(1) == Sample(1, "app", 500, 7, 2000, 3)
+    engine(200, {**STATS, "id": "another"})
+    assert target.sample(2).gone
+    engine(404, {"message": "No such container"})
+    assert target.sample(3).gone
+    engine(500, {})
+    with pytest.raises(WatchError, match="Docker says 500"):
+        target.sample(4)
+
+
+def test_without_an_engine_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path / 'nowhere'}")
+    with pytest.raises(WatchError, match="Docker does not answer at"):
+        target_of("docker:app")
