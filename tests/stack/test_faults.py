@@ -74,7 +74,7 @@ def used(stack: Stack, *, fault: str = "") -> Path:
     with ThreadPoolExecutor(3) as pool:
         count = pool.submit(ask, f"{stack.url}/test/stream", None)
         pool.submit(ask, f"{stack.url}/chat/stream{mark}", {"model": "thinks"})
-        pool.submit(ask, f"{stack.url}/execute/stream", {"model": "slow"}, leave=1.5)
+        pool.submit(ask, f"{stack.url}/execute/stream", {"model": "slow"}, leave=6.0)
     assert len(count.result().events) == 11
     assert stack.settle(8) == 8
     return stack.recordings

@@ -149,7 +149,9 @@ async def answer(provider: str, model: str, fault: str) -> AsyncIterator[str]:
     change = {"join": joined, "blocking": blocked, "deaf": unheard}.get(fault)
     source = change(source) if change else source
     if fault == "memory":
-        _KEPT.append(b"x" * MEMORY)
+        for _ in range(200):  # bit by bit: it is not to block the loop as well
+            _KEPT.append(b"x" * (MEMORY // 200))
+            await asyncio.sleep(0.005)
     keeping = alive_between if fault == "between" else alive
     try:
         async for piece in keeping(source, 3600 if fault == "mute" else KEEPALIVE_S):
