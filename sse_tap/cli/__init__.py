@@ -30,6 +30,7 @@ FINE, FLAGGED, USAGE, FAULT, INTERRUPTED, PIPE = 0, 1, 2, 70, 130, 141
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("sse_tap.cli.demo:command", "The whole story on this machine, with no set-up."),
     "record": ("sse_tap.cli.record:command", "Run taps and record the streams that pass."),
+    "run": ("sse_tap.cli.run:command", "Run a command and record what it streams."),
     "probe": ("sse_tap.cli.probe:command", "Ask a URL for a stream, with a stopwatch."),
     "ls": ("sse_tap.cli.ls:command", "List recorded streams, newest first."),
     "timeline": ("sse_tap.cli.timeline:command", "Draw streams: one lane per tap, time left to right."),

@@ -141,7 +141,7 @@ def _show(report: Report, out: Console, *, plain: bool, everything: bool) -> Non
     for alike in [[stream] for stream in shown] if everything else folded(shown):
         out.print(_stream(alike[0], out.width, plain=plain, brief=many, alike=alike[1:]))
     for same in [[finding] for finding in report.findings] if everything else repeated(report.findings):
-        out.print(_finding(same[0], Words(plain), more=len(same) - 1))
+        out.print(finding_lines(same[0], Words(plain), more=len(same) - 1))
     for line in summary_lines(report, len(shown)):
         out.print(Words(plain).text(line))
 
@@ -208,7 +208,7 @@ def _stream(
     if not report.hops:
         parts.append(Padding(words.text(alone_line(report), "yellow"), (0, 0, 0, 2)))
     wanted = [finding for finding in report.findings if not brief or finding.severity != "info"]
-    parts += [Padding(_finding(finding, words), (0, 0, 0, 2)) for finding in wanted]
+    parts += [Padding(finding_lines(finding, words), (0, 0, 0, 2)) for finding in wanted]
     if alike:
         parts.append(Padding(words.text(alike_line(alike), "yellow"), (0, 0, 0, 2)))
     return Padding(Group(*parts), (0, 0, 1, 0))
@@ -278,7 +278,7 @@ def holds_line(judged: Judged) -> str:
     return f"{holds} ms (p50 / p95 / max) over a baseline of {hop.baseline_ms:,.2f} ms{error}"
 
 
-def _finding(finding: Finding, words: Words, *, more: int = 0) -> RenderableType:
+def finding_lines(finding: Finding, words: Words, *, more: int = 0) -> RenderableType:
     """A finding; `more`: as often is the same said, but for the numbers."""
     line = Table.grid(padding=(0, 1))
     line.add_column(no_wrap=True)
