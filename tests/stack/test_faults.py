@@ -9,16 +9,17 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sse_tap.demo.caddy import find_caddy
 from tests.markdown import fences
 from tests.needs import missing
-from tests.stack.reference.clients import ask, install_node
+from tests.stack.reference.clients import Seen, ask, install_node
 from tests.stack.reference.scenes import SCENES
 from tests.stack.reference.stack import ROOT, Models, Stack
-from tests.stack.reference.table import run
+from tests.stack.reference.table import row_of, run
 
 PAGE = ROOT / "docs" / "stack.md"
 [RULES] = [
@@ -54,6 +55,52 @@ def test_every_fault_is_named_and_nobody_else(tmp_path: Path) -> None:
     assert sum(row.mark == "right" for row in rows) >= len(rows) - 3
 
 
+def judged(hops: list[tuple[str, str]], *findings: tuple[str, str, str]) -> dict[str, Any]:
+    """A report of one stream: (hop, verdict), and (tap, kind, severity)."""
+    taps = ("model", "origin", "edge")
+    return {
+        "streams": [
+            {
+                "url": "https://x/chat/stream?scene=gzip&fault=gzip",
+                "taps": [{"name": name} for name in taps],
+                "hops": [
+                    dict(zip(("upstream", "downstream"), hop.split("→"), strict=True))
+                    | {"verdict": verdict, "signature": "compressor", "remedy": "leave it out of compression"}
+                    for hop, verdict in hops
+                ],
+                "findings": [
+                    {"tap": tap, "kind": kind, "severity": severity, "text": ""}
+                    for tap, kind, severity in findings
+                ],
+            }
+        ]
+    }
+
+
+CADDY, APP = "origin→edge", "model→origin"
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("report", "mark"),
+    [
+        (judged([(APP, "coalesces"), (CADDY, "clean")]), "right"),
+        (judged([(APP, "clean"), (CADDY, "clean")]), "wrong"),
+        (judged([(APP, "coalesces"), (CADDY, "coalesces")]), "wrong"),
+        (judged([(APP, "inconclusive"), (CADDY, "clean")]), "open"),
+        (judged([(APP, "clean"), (CADDY, "inconclusive")]), "wrong"),
+        (judged([(APP, "coalesces"), (CADDY, "clean")], ("edge", "stream-error", "error")), "wrong"),
+        (judged([(APP, "coalesces"), (CADDY, "clean")], ("edge", "keepalive-gap", "warning")), "wrong"),
+        (judged([(APP, "coalesces"), (CADDY, "clean")], ("edge", "keepalive", "info")), "right"),
+    ],
+)
+def test_a_row_is_right_only_where_the_fault_is_named_and_nothing_else(
+    report: dict[str, Any], mark: str
+) -> None:
+    [gzip] = [scene for scene in SCENES if scene.name == "gzip"]
+    assert row_of(gzip, Seen(), report).mark == mark
+
+
 # --- the criteria -------------------------------------------------------------------------------------------
 
 
@@ -74,7 +121,8 @@ def used(stack: Stack, *, fault: str = "") -> Path:
     with ThreadPoolExecutor(3) as pool:
         count = pool.submit(ask, f"{stack.url}/test/stream", None)
         pool.submit(ask, f"{stack.url}/chat/stream{mark}", {"model": "thinks"})
-        pool.submit(ask, f"{stack.url}/execute/stream", {"model": "slow"}, leave=6.0)
+        execute = f"{stack.url}/execute/stream" + ("?fault=deaf" if fault == "deaf" else "")
+        pool.submit(ask, execute, {"model": "slow"}, leave=6.0)
     assert len(count.result().events) == 11
     assert stack.settle(8) == 8
     return stack.recordings
@@ -96,9 +144,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
         ("response_buffers 64KiB", "", ["1 interval", "1 incremental", "3 incremental"]),
         ("", "mute", ["2 comment"]),
         ("", "memory", ["5 max-rss"]),
+        ("", "deaf", ["4 abort-reaches-upstream"]),
         ("transport http {\n\tread_timeout 2s\n}", "mute", ["2 comment", "3 end", "3 no-errors"]),
     ],
-    ids=["healthy", "caddy buffers", "no keepalive", "memory", "caddy's read time-out"],
+    ids=[
+        "healthy",
+        "caddy buffers",
+        "no keepalive",
+        "memory",
+        "an abort that gets lost",
+        "caddy's read time-out",
+    ],
 )
 def test_the_criteria_on_the_real_stack(
     models: Models, tmp_path: Path, caddy_options: str, fault: str, expected: list[str]

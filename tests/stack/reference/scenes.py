@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Like answers to like questions at the same time: which is whose cannot always be told, and that is said.
+ALIKE = (("", "ambiguous"),)
 CADDY, APP = "origin→edge", "model→origin"
 
 
@@ -36,14 +38,15 @@ class Scene:
     """One request to a stack with one thing wrong. Nothing beside `says` may be flagged.
 
     `caddy`: lines of Caddy's reverse_proxy. `model`: how the provider behaves; `fault`: the orchestrator.
-    `leave`: s after which the client goes; `pause`: s for which it rests before each read. `client`: a script
-    of Node's, or httpx. `plain`: it speaks plain HTTP to the tap. `beside`: it takes long, so that the others
-    run meanwhile. `taps`: how many traces there are.
+    `follows`: what comes of it, as (tap, finding). `leave`: s after which the client goes; `pause`: s for
+    which it rests before each read. `client`: a script of Node's, or httpx. `plain`: it speaks plain HTTP to
+    the tap. `beside`: it takes long, so that the others run meanwhile. `taps`: how many traces there are.
     """
 
     name: str
     wrong: str
     says: tuple[Says, ...] = ()
+    follows: tuple[tuple[str, str], ...] = ()  # where, and which finding: what comes of it
     caddy: str = ""
     model: str = "calm"
     fault: str = ""
@@ -67,6 +70,7 @@ SCENES = (
         "Caddy: `response_buffers 64KiB`",
         (Says(CADDY, "coalesces", "whole-response", remedy="response_buffers"),),
         caddy="response_buffers 64KiB",
+        follows=(("edge", "headers-withheld"), ("edge", "comments-late"), ("edge", "comments-merged")),
     ),
     Scene(
         "caddy-timeout",
@@ -75,6 +79,7 @@ SCENES = (
         caddy="transport http {\n\tread_timeout 2s\n}",
         model="silent",
         fault="mute",
+        follows=(("edge", "upstream-reset"),),
     ),
     Scene(
         "gzip",
@@ -108,6 +113,7 @@ SCENES = (
         model="silent",
         fault="between",
         beside=True,
+        follows=ALIKE,
     ),
     Scene(
         "no-keepalive",
@@ -116,12 +122,14 @@ SCENES = (
         model="thinks",
         fault="mute",
         beside=True,
+        follows=ALIKE,
     ),
     Scene(
         "thinks",
         "the model thinks for long, behind comments",
         model="thinks",
         beside=True,
+        follows=ALIKE,
     ),
     Scene(
         "wedged",
@@ -130,6 +138,7 @@ SCENES = (
         model="wedged",
         leave=34.0,
         beside=True,
+        follows=ALIKE,
     ),
     Scene(
         "stops",
@@ -142,12 +151,14 @@ SCENES = (
         "an error object inside a 200",
         (Says(tap="model", finding="stream-error"),),
         model="fails",
+        follows=(("origin", "stream-error"),),
     ),
     Scene(
         "busy",
         "the provider answers 429",
         (Says(tap="model", finding="no-stream"),),
         model="busy",
+        follows=(("origin", "stream-error"),),
     ),
     Scene(
         "slow-client",
