@@ -259,8 +259,13 @@ class _Log(logging.Handler):
             if len(self._seen) < 1000:
                 self._seen.add(message)
             if "does not trust the proxy's certificate" in message:
-                message += ": give it mitmproxy-ca-cert.pem, from ~/.mitmproxy"
+                message += f": give it mitmproxy-ca-cert.pem, from {_confdir()}"
         self._say(message.removeprefix("sse-tap: "), record.levelno)
+
+
+def _confdir() -> str:
+    """Where mitmproxy's certificates are."""
+    return str(getattr(getattr(ctx, "options", None), "confdir", "~/.mitmproxy"))
 
 
 class _Ready:
