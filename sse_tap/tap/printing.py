@@ -41,4 +41,6 @@ def _outlet(stream: Any, outlets: dict[int, Outlet]) -> Any:
     if isinstance(stream, Outlet):
         outlets[id(stream)] = stream
         return stream
+    with suppress(Exception):
+        stream.flush()  # what waits there would fail at the end, when the reader may be gone
     return outlets.setdefault(id(stream), Outlet(stream))

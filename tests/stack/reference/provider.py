@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -49,8 +50,9 @@ async def thinking(seconds: float, every: float = 0.5) -> AsyncIterator[str]:
 
 
 async def words(model: str, count: int | None = None) -> AsyncIterator[str]:
-    """The answer, word by word; unevenly, as a model's tokens come."""
-    for number, word in enumerate(ANSWER[:count]):
+    """The answer, word by word; unevenly, as tokens come. Each model has an order of its own."""
+    said = random.Random(model).sample(ANSWER, len(ANSWER))
+    for number, word in enumerate(said[:count]):
         yield chunk(model, {"role": "assistant", "content": f"{word} "})
         await asyncio.sleep(TOKEN_S * (0.4 + number * 7 % 11 / 8))
 
@@ -133,14 +135,17 @@ async def wedged(model: str) -> AsyncIterator[str]:
 
 async def slow(model: str) -> AsyncIterator[str]:
     """An answer that goes on for long: somebody will leave."""
-    for _ in range(20):
+    for _ in range(8):
         async for piece in words(model):
             yield piece
+    async for piece in ending(model):
+        yield piece
 
 
 MODELS: dict[str, Callable[[str], AsyncIterator[str]]] = {
     "calm": calm,
     "thinks": thinks,
+    "ponders": thinks,
     "silent": silent,
     "long": long,
     "stops": stops,

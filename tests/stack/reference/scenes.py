@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Like answers to like questions at the same time: which is whose cannot always be told, and that is said.
-ALIKE = (("", "ambiguous"),)
 CADDY, APP = "origin→edge", "model→origin"
 
 
@@ -113,23 +111,20 @@ SCENES = (
         model="silent",
         fault="between",
         beside=True,
-        follows=ALIKE,
     ),
     Scene(
         "no-keepalive",
         "the model's comments are swallowed, and the application sends none",
         (Says(tap="origin", finding="comments-swallowed"),),
-        model="thinks",
+        model="ponders",
         fault="mute",
         beside=True,
-        follows=ALIKE,
     ),
     Scene(
         "thinks",
         "the model thinks for long, behind comments",
         model="thinks",
         beside=True,
-        follows=ALIKE,
     ),
     Scene(
         "wedged",
@@ -138,7 +133,6 @@ SCENES = (
         model="wedged",
         leave=34.0,
         beside=True,
-        follows=ALIKE,
     ),
     Scene(
         "stops",
