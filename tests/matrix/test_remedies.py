@@ -312,6 +312,7 @@ def test_a_remedy_that_is_applied_leaves_the_hop_clean(
     cause = cause_found(sick, before)
     product = sick.hop.program.partition("-")[0].partition(" ")[0]
     assert cause.product in (product, "") or product == "starlette"
+    assert sick.hop.name in cured_results, f"{cause} for {before.judged and before.judged.shape}"
     after = cured_results[sick.hop.name]
     assert after.judged, after.error
     assert not after.error
