@@ -54,6 +54,7 @@ from sse_tap.tap.settings import (
 )
 from sse_tap.tap.sockets import wait_in_line
 from sse_tap.tap.spec import TapSpec
+from sse_tap.tap.stamps import keep_stamping
 from sse_tap.trace.records import media_type
 from sse_tap.util.text import plural, size, visible
 
@@ -136,6 +137,7 @@ class SSETap:
         self._loop = asyncio.get_running_loop()
         self._lift_limits()
         raise_limit()
+        keep_stamping()
         wait_in_line(getattr(ctx.master.addons.get("proxyserver"), "servers", ()))
         if ctx.master.addons.get(UpstreamFirst.name) is None:
             ctx.master.addons.add(UpstreamFirst())

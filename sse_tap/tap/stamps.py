@@ -47,6 +47,21 @@ def _ahead() -> int | None:
 
 
 _clocks = _Clocks()
+_kept: list[socket.socket] = []
+
+
+def keep_stamping() -> None:
+    """Have the kernel stamp for as long as this process lives.
+
+    It begins some time after the first socket asks (net_enable_timestamp, net/core/dev.c), on a busy machine
+    late, and until then says when it was read.
+    """
+    if sys.platform == "linux" and not _kept:
+        _clocks.arrival(0, 0)  # compares the clocks, for the first stamp to be believed
+        with suppress(OSError):
+            asking = socket.socket()
+            _kept.append(asking)
+            asking.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
 
 class StampedSocket:

@@ -58,6 +58,23 @@ def test_what_is_read_late_arrived_when_it_was_sent() -> None:
     assert b"".join(data for data, _, _ in reader.seen) == b"012"
     errors = [abs(arrived - t) / 1e6 for t, (_, arrived, _) in zip(sent[1:], reader.seen[1:], strict=True)]
     assert max(errors) < 5, f"{errors} ms; read 50 ms late"
+
+
+@linux
+def test_of_a_process_that_keeps_stamping_the_first_read_is_stamped_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[socket.socket] = []
+    monkeypatch.setattr(stamps, "_clocks", stamps._Clocks())
+    monkeypatch.setattr(stamps, "_kept", kept)
+    stamps.keep_stamping()
+    stamps.keep_stamping()
+    assert len(kept) == 1
+    reader = Reader()
+    sent = asyncio.run(late(reader, 0.05))
+    kept[0].close()
+    assert abs(reader.seen[0][1] - sent[0]) / 1e6 < 5
+    assert reader.seen[0][2] - sent[0] > 40e6
     assert min(now - arrived for _, arrived, now in reader.seen[1:]) > 45e6
 
 
