@@ -241,6 +241,8 @@ def _show(outcomes: Sequence[Outcome], out: Console, words: Words) -> None:
 def _head(rule: str, outcomes: Sequence[Outcome]) -> str:
     """A rule's title, with the one stream that it found, or how many."""
     cases = _cases(outcomes)
+    if not cases:
+        return rule  # its lines say that there was none, or none to which its expectations apply
     return f"{rule}  ({_where(cases[0]) if len(cases) == 1 else plural(len(cases), 'stream')})"
 
 

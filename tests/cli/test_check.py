@@ -71,6 +71,13 @@ def test_of_many_streams_those_are_listed_that_fail(tmp_path: Path) -> None:
     assert "9 expectations tested, 9 not met" in bad
 
 
+def test_where_nothing_could_be_tested_no_stream_is_counted_twice(live: Path) -> None:
+    found = check(live, "--resumes")
+    assert found.exit_code == 1
+    assert "(1 stream): nothing to check" in " ".join(found.output.split())
+    assert "0 streams" not in found.output
+
+
 def test_no_stream_that_matches_is_exit_status_1(live: Path) -> None:
     result = check(live, *GOOD, "--stream", "GET /nothing")
     assert result.exit_code == 1
