@@ -21,6 +21,7 @@ from mitmproxy.hooks import UpdateHook
 from mitmproxy.log import ALERT
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import layer, mode_specs, server_hooks
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 from mitmproxy.proxy.tunnel import LayerStack
@@ -34,11 +35,14 @@ from sse_tap.recording.local import LocalRecorder
 from sse_tap.recording.remote import RemoteRecorder
 from sse_tap.recording.settings import Settings
 from sse_tap.recording.verdict_lines import Line
+from sse_tap.tap.beginning import CONNECT, WireForward, WireReverse, WireSocks, WireTransparent
+from sse_tap.tap.connect import Connect
+from sse_tap.tap.crashes import CrashWatch
 from sse_tap.tap.filters import matcher
 from sse_tap.tap.flowneeds import needs_bodies, needs_flows, stores_flows
 from sse_tap.tap.hostheader import HostRewriter, authority, names_a_host, same_host
 from sse_tap.tap.httpfacts import FlowRecord
-from sse_tap.tap.layer import WireClientTLS, WireLayer, WireReverse, WireServerTLS
+from sse_tap.tap.layer import WireClientTLS, WireLayer, WireServerTLS
 from sse_tap.tap.printing import never_wait_for_output, say_no_more
 from sse_tap.tap.reads import Reads
 from sse_tap.tap.refusal import refusing
@@ -61,6 +65,17 @@ from sse_tap.util.text import plural, size, visible
 logger = logging.getLogger("sse_tap")
 
 WIRE_SCHEMES = ("http", "https", "tcp", "tls")
+WIRE_MODES = (mode_specs.RegularMode, mode_specs.Socks5Mode, mode_specs.TransparentMode)
+"""Those besides `reverse:` that can have fidelity `wire`."""
+
+WIRE_BEGINNINGS: dict[type[layer.Layer], type[layer.Layer]] = {
+    modes.ReverseProxy: WireReverse,
+    modes.TransparentProxy: WireTransparent,
+    modes.Socks5Proxy: WireSocks,
+    modes.HttpProxy: WireForward,
+}
+"""Our layers for the modes that have fidelity `wire`, by mitmproxy's."""
+
 IDLE_TIMEOUT = 24 * 3600
 """Seconds of silence after which a connection is given up, in place of mitmproxy's 600."""
 
@@ -109,6 +124,7 @@ class SSETap:
         self._records: dict[str, FlowRecord] = {}
         self._over: deque[FlowRecord] = deque(maxlen=200)  # flows that wait for their verdict
         self._told: set[str] = set()  # choices that were said
+        self._crashes: CrashWatch | None = None
 
     # set-up
 
@@ -142,6 +158,7 @@ class SSETap:
         if ctx.master.addons.get(UpstreamFirst.name) is None:
             ctx.master.addons.add(UpstreamFirst())
         self._start_recorder()
+        self._crashes = CrashWatch(self._crashed)
         self._heart = self._loop.call_later(_BEAT, self._beat, self._loop.time() + _BEAT)
 
     def _lift_limits(self) -> None:
@@ -186,6 +203,8 @@ class SSETap:
     def done(self) -> None:
         if self._heart:
             self._heart.cancel()
+        if self._crashes:
+            self._crashes.close()
         if helper := ctx.master.addons.get(UpstreamFirst.name):
             ctx.master.addons.remove(helper)
         recorder, self._recorder = self._recorder, None
@@ -221,7 +240,7 @@ class SSETap:
     # fidelity `wire`
 
     def client_connected(self, client: connection.Client) -> None:
-        """Put our reverse layer in the place of mitmproxy's; where that has changed shape, it may stay.
+        """Put our first layer in the place of mitmproxy's; where that has changed shape, it may stay.
 
         mitmproxy listens a moment before it says `running`; what comes in that moment is recorded too.
         """
@@ -233,77 +252,98 @@ class SSETap:
             top.context.options = KeepingHost(top.context.options)
         if self._recorder is None or not self._can_wire(client.proxy_mode):
             return
-        if type(top) is modes.ReverseProxy and top.context.layers == [top]:
+        ours = None if top is None else WIRE_BEGINNINGS.get(type(top))
+        if top is not None and ours and top.context.layers == [top]:
             top.context.layers.clear()
-            handler.layer = WireReverse(top.context)
+            handler.layer = ours(top.context)
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         client = nextlayer.context.client
         if nextlayer.layer or self._recorder is None or client.transport_protocol != "tcp":
             return
-        mode = client.proxy_mode
-        if not isinstance(mode, mode_specs.ReverseMode) or not self._can_wire(mode):
-            return
-        if _is_ignored(nextlayer):
+        if not self._can_wire(client.proxy_mode) or _is_ignored(nextlayer):
             return
         layers = nextlayer.context.layers
-        if len(layers) == 1 and isinstance(layers[0], modes.ReverseProxy):
-            nextlayer.layer = self._first_layers(nextlayer, mode)
-        elif any(isinstance(item, WireClientTLS) for item in layers) and not self._needs_http(client, mode):
-            nextlayer.layer = self._wire(nextlayer, mode)
+        match layers:
+            case [modes.ReverseProxy() | WireTransparent() | WireSocks()] | [WireForward(), Connect()]:
+                nextlayer.layer = self._first_layers(nextlayer)
+            case [WireForward()] if nextlayer.data_client().startswith(CONNECT):
+                nextlayer.layer = Connect(nextlayer.context)
+            case _ if any(isinstance(each, WireClientTLS) for each in layers):
+                if not self._needs_http(nextlayer.context):
+                    nextlayer.layer = self._wire(nextlayer.context)
 
     def _keeps_host(self, client: connection.Client) -> bool:
         """Whether the Host passes as the client sent it: by mitmproxy's option, or for this tap."""
         spec = self._specs.get(client.proxy_mode.full_spec)
         return bool(ctx.options.keep_host_header or (spec and spec.keep_host))
 
-    def _first_layers(self, nextlayer: layer.NextLayer, mode: mode_specs.ReverseMode) -> layer.Layer:
+    def _first_layers(self, nextlayer: layer.NextLayer) -> layer.Layer:
         """mitmproxy's TLS where either side has it, and at the end of the stack the wire layer.
 
         With TLS towards the client the end is decided after the handshake (`next_layer` is asked
-        again), because only then SNI and ALPN are known.
+        again), because only then SNI and ALPN are known. A forward proxy's client has TLS with its server.
         """
         context = nextlayer.context
+        mode = context.client.proxy_mode
+        client_tls = starts_like_tls_record(nextlayer.data_client())
         stack = LayerStack()
-        if mode.scheme in ("https", "tls"):
+        if mode.scheme in ("https", "tls") if isinstance(mode, mode_specs.ReverseMode) else client_tls:
             stack /= WireServerTLS(context)
-        if starts_like_tls_record(nextlayer.data_client()):
+        if client_tls:
             stack /= WireClientTLS(context)
         else:
-            stack /= self._wire(nextlayer, mode)
+            stack /= self._wire(context)
         return stack[0]
 
-    def _wire(self, nextlayer: layer.NextLayer, mode: mode_specs.ReverseMode) -> WireLayer:
+    def _wire(self, context: Context) -> WireLayer:
         assert self._recorder
-        context = nextlayer.context
         scheme = "https" if context.client.tls else "http"
         protocol = "h2" if context.client.alpn == b"h2" else ""
         record = self._recorder.connection(self._tap(context.client, "wire"), scheme, protocol)
-        return WireLayer(context, record, Reads().number, self._rewriter(context.client, mode, protocol))
+        return WireLayer(context, record, Reads().number, self._rewriter(context, protocol))
 
-    def _rewriter(
-        self, client: connection.Client, mode: mode_specs.ReverseMode, protocol: str
-    ) -> HostRewriter | None:
-        host, port = mode.address
-        rewrite = not self._keeps_host(client) and names_a_host(host)
-        if protocol == "h2" or not (rewrite or ctx.options.sse_tap_inject):
-            return None
+    def _rewriter(self, context: Context, protocol: str) -> HostRewriter | None:
+        """What changes the heads of HTTP/1 requests, where they are to be changed."""
         inject = traceparent_line if ctx.options.sse_tap_inject else None
-        return HostRewriter(host if rewrite else "", authority(host, port, mode.scheme), inject)
+        named = self._host_to_tell(context.client)
+        if protocol == "h2" or not (named or inject):
+            return None
+        mode = context.client.proxy_mode
+        if isinstance(mode, mode_specs.ReverseMode):
+            return HostRewriter(named, authority(*mode.address, mode.scheme), inject)
+        return HostRewriter("", "", inject)
 
-    def _needs_http(self, client: connection.Client, mode: mode_specs.ReverseMode) -> bool:
-        """HTTP/2's :authority cannot be rewritten on the wire (it is compressed): mitmproxy must."""
-        if client.alpn == b"h2" and ctx.options.sse_tap_inject:
+    def _host_to_tell(self, client: connection.Client) -> str:
+        """The upstream's name where clients of this tap address it by another; "" for no such name."""
+        mode = client.proxy_mode
+        if not isinstance(mode, mode_specs.ReverseMode) or self._keeps_host(client):
+            return ""
+        host: str = mode.address[0]
+        return host if names_a_host(host) else ""
+
+    def _needs_http(self, context: Context) -> bool:
+        """HTTP/2's :authority cannot be rewritten on the wire (it is compressed): mitmproxy must. A forward
+        proxy's client gets mitmproxy's page where the upstream has failed the handshake.
+        """
+        client, server = context.client, context.server
+        forward = not isinstance(client.proxy_mode, mode_specs.ReverseMode)
+        if forward and server.tls and not server.tls_established:
             return True
-        if client.alpn != b"h2" or self._keeps_host(client) or not names_a_host(mode.address[0]):
+        if client.alpn != b"h2":
             return False
-        return not same_host(client.sni or "", mode.address[0])
+        named = self._host_to_tell(client)
+        return bool(ctx.options.sse_tap_inject or (named and not same_host(client.sni or "", named)))
 
     def _can_wire(self, mode: mode_specs.ProxyMode) -> bool:
         fidelity = ctx.options.sse_tap_fidelity
-        if not isinstance(mode, mode_specs.ReverseMode) or mode.scheme not in WIRE_SCHEMES:
+        if isinstance(mode, mode_specs.ReverseMode):
+            possible = mode.scheme in WIRE_SCHEMES
+        else:
+            possible = isinstance(mode, WIRE_MODES)
+        if not possible or fidelity == "http":
             return False
-        return fidelity == "wire" or (fidelity == "auto" and not _shows_flows() and not self._flows_needed())
+        return fidelity == "wire" or not (_shows_flows() or self._flows_needed())
 
     def _flows_needed(self) -> bool:
         """Whether the user asked for something that only mitmproxy's HTTP layer can do; says so, once."""
@@ -383,8 +423,9 @@ class SSETap:
         server = cast(connection.Server, data.conn)
         text = f"failed the TLS handshake: {server.error}"
         if "certificate verify failed" in text.lower():
-            name = self._name(data.context.client)
-            text += f" (sse-tap record --insecure {name}, or --set ssl_verify_upstream_trusted_ca=CA.pem)"
+            spec = self._specs.get(data.context.client.proxy_mode.full_spec)
+            any_of_them = spec.to_trust_any if spec else "--set ssl_insecure=true"
+            text += f" ({any_of_them}, or --set ssl_verify_upstream_trusted_ca=CA.pem)"
         self._failing(data.context.client, server, "trusted", text)
 
     def tls_established_server(self, data: tls.TlsData) -> None:
@@ -445,6 +486,12 @@ class SSETap:
             seen.failed(t, flow.error.msg if flow.error else "")
             seen.completed(t)
             self._over.append(seen)
+
+    def _crashed(self, client: connection.Address, why: str) -> None:
+        """mitmproxy could not go on with a client's connection: its streams are broken by this tap."""
+        t = time.monotonic_ns()
+        for seen in [each for each in self._records.values() if each.flow.client_conn.peername == client]:
+            seen.broken(t, why)
 
     def _bodies_needed(self) -> bool:
         """Whether responses that are not recorded are held back until they are whole; says so, once."""

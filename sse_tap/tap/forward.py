@@ -28,6 +28,11 @@ class Forward(TapSpec):
         """The mitmproxy mode that runs this tap."""
         return f"regular@{self.listen}"
 
+    @property
+    def to_trust_any(self) -> str:
+        """As of the other taps."""
+        return "sse-tap run -k"
+
 
 def main(told: str) -> int:
     """Run the tap; 2 where it cannot start."""

@@ -106,6 +106,11 @@ class FlowRecord:
         """The tap itself stops."""
         self._end(t, "tap-stopped")
 
+    def broken(self, t: int, why: str) -> None:
+        """mitmproxy itself broke the stream, and that no one else is to be blamed for."""
+        self._record.put(Remark(t, "relay-failed", f"mitmproxy could not pass on what came: {why}"))
+        self._end(t, "tap-stopped")
+
     def asks_for_stream(self) -> bool:
         """Whether the request asks for a stream."""
         body = self._kept["request"]

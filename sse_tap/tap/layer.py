@@ -11,14 +11,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from typing import cast
 
 from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer, TLSLayer
-from mitmproxy.proxy.mode_specs import ReverseMode
 from OpenSSL import SSL
 
 from sse_tap.observe import How, Side
@@ -57,52 +54,6 @@ class WireClientTLS(_ClosesProperly, ClientTLSLayer):
 
 class WireServerTLS(_ClosesProperly, ServerTLSLayer):
     """mitmproxy's TLS towards the upstream."""
-
-
-class WireReverse(modes.ReverseProxy):
-    """mitmproxy's reverse mode, but the upstream is there from the start, as a client's server is, and
-    what it does before the client's first byte is passed on.
-    """
-
-    def finish_start(self) -> layer.CommandGenerator[str | None]:
-        self.child_layer = _Beginning(self.context)
-        error = yield commands.OpenConnection(self.context.server)
-        if not error:
-            self._handle_event = self.child_layer.handle_event
-            yield from self.child_layer.handle_event(events.Start())
-        else:
-            self._handle_event = self.done
-        return cast(str | None, error)
-
-
-class _Beginning(layer.NextLayer):
-    """Asks which layer is next as soon as that can be known, a closing included."""
-
-    def _handle_event(self, event: events.Event) -> Commands:
-        if isinstance(event, events.ConnectionClosed):
-            yield from self._closed(event)
-        elif self._too_short(event):
-            self.events.append(event)
-        else:
-            yield from super()._handle_event(event)
-
-    def _closed(self, event: events.ConnectionClosed) -> Commands:
-        self.events.append(event)
-        mode = self.context.client.proxy_mode
-        if self._heard() or (isinstance(mode, ReverseMode) and mode.scheme in ("http", "tcp")):
-            yield from self._ask()  # type: ignore[no-untyped-call]
-        if self.layer is None:  # for one, there is no TLS yet in which anything could be passed on
-            yield commands.CloseConnection(self.context.client)
-
-    def _too_short(self, event: events.Event) -> bool:
-        """Whether what the client said may be the beginning of a TLS record (RFC 8446, 5.1)."""
-        if not isinstance(event, events.DataReceived) or event.connection is not self.context.client:
-            return False
-        heard = self._heard() + event.data
-        return len(heard) < 3 and b"\x16\x03".startswith(heard)
-
-    def _heard(self) -> bytes:
-        return cast(bytes, self.data_client())  # type: ignore[no-untyped-call]
 
 
 class WireLayer(layer.Layer):

@@ -39,6 +39,11 @@ class TapSpec:
         return f"reverse:{self.url}@{self.listen}"
 
     @property
+    def to_trust_any(self) -> str:
+        """The command line by which it takes any certificate of its upstream."""
+        return f"sse-tap record --insecure {self.name}"
+
+    @property
     def listen(self) -> str:
         """HOST:PORT to listen on."""
         return f"{in_brackets(self.host)}:{self.port}"

@@ -124,6 +124,8 @@ def _end(scene: Scene) -> Iterator[Finding]:
             t,
             "the trace stops without an end: the recorder was killed, could not write, or is still at it",
         )
+    elif failed := [note.text for note in scene.trace.notes if note.kind == "relay-failed"]:
+        yield scene.finding("tap-failed", "error", t, f"this tap broke the stream: {glimpse(failed[0], 120)}")
     elif (left := left_at(scene.trace)) is not None:
         yield _went_away(scene, left)
     elif end.reason == "upstream-reset":

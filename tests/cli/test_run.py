@@ -83,6 +83,22 @@ def test_over_https_the_client_trusts_the_tap_and_the_tap_only_whom_it_is_told_t
         done = run(tmp_path, *options, "--", sys.executable, "-c", client, server.url)
     assert done.stdout.strip() == ("200" if trusted else "502")
     assert ("200, 2 blocks" in done.stderr) == trusted
+    assert ("certificate verify failed" in done.stderr.lower()) != trusted
+    assert ("sse-tap run -k" in done.stderr) != trusted
+
+
+@needs(shutil.which("curl"), "curl")
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_over_https_the_bytes_are_untouched(tmp_path: Path, version: str) -> None:
+    built = trace("x", [(20.0, event("a")), (40.0, DONE)], headers=(*SSE, ("transfer-encoding", "chunked")))
+    with Replay(built, tls=True) as server:
+        asks = ["curl", "-sN", f"--http{version}", "--json", '{"stream": true}', server.url]
+        done = run(tmp_path, "-k", "--", *asks)
+    assert done.stdout.encode() == event("a") + DONE
+    [recorded] = map(read_trace, find_traces([tmp_path / "rec"]))
+    assert recorded.header.fidelity == "wire"
+    assert recorded.response
+    assert recorded.response.http_version.startswith(f"HTTP/{version}")
 
 
 @pytest.mark.slow

@@ -18,7 +18,8 @@ def told(folder: Path, port: int, *settings: str) -> list[str]:
 
 
 def test_its_mode_is_mitmproxys_regular_proxy() -> None:
-    assert Forward("client", "127.0.0.1", 8080, "").mode == "regular@127.0.0.1:8080"
+    tap = Forward("client", "127.0.0.1", 8080, "")
+    assert (tap.mode, tap.to_trust_any) == ("regular@127.0.0.1:8080", "sse-tap run -k")
 
 
 def test_it_says_when_it_listens_and_ends_when_told(tmp_path: Path) -> None:

@@ -328,6 +328,7 @@ ROWS: list[tuple[str, Cell, bool]] = [
     ("ALPN offered h2, http/1.1; the origin speaks both", negotiated("framed", "h2", "http/1.1"), True),
     ("ALPN offered h2, http/1.1; the origin speaks HTTP/1", negotiated("old", "h2", "http/1.1"), True),
     *((f"HTTP/2: {each.name}", exchanged(each, "framed", "h2"), each.exact) for each in HTTP2),
+    ("no TLS: HTTP/2 with prior knowledge", exchanged(HTTP2[1]), HTTP2[1].exact),
     *((f"no HTTP: {each.name}", exchanged(each), each.exact) for each in NO_HTTP),
 ]
 

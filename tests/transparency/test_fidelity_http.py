@@ -163,6 +163,33 @@ def test_a_dead_upstream_is_a_502_and_not_a_bare_close(modes: Modes) -> None:
     assert heard.body == b"502"
 
 
+def test_what_mitmproxy_cannot_pass_on_is_no_fault_of_the_servers(modes: Modes) -> None:
+    """mitmproxy cannot read trailers; neither the server nor a hop is to be blamed for that."""
+
+    def server(wire: Wire) -> None:
+        wire.head()
+        wire.send(CHUNKED, chunk(EVENTS[0]), b"0\r\nX-Sum: 1\r\n\r\n", gap=0.05)
+        wire.to_end()
+
+    modes.plain.play(server)
+    wire = connect(("127.0.0.1", modes.ports["reverse"]))
+    wire.send(get("trailers"))
+    wire.until(EVENTS[0])
+    (trace,) = modes.tap.traces("/trailers")
+    wire.close()
+    assert trace.end
+    assert trace.end.reason == "tap-stopped"
+    assert [note.kind for note in trace.notes] == ["relay-failed"]
+    assert "trailers" in trace.notes[0].text
+    assert wait_for(lambda: "broke the stream" in modes.tap.log)
+
+
+def test_http_2_without_tls_is_refused_and_the_log_says_so(modes: Modes) -> None:
+    heard = curl("--http2-prior-knowledge")(f"http://127.0.0.1:{modes.ports['reverse']}/h2c")
+    assert heard.status
+    assert wait_for(lambda: "prior knowledge are currently not supported" in modes.tap.log)
+
+
 @pytest.mark.parametrize("upstream", ["secure", "reverse"])
 def test_a_client_is_not_offered_http_2_for_an_upstream_without_it(
     upstream: str, modes: Modes, certificates: Certificates

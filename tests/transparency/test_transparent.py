@@ -36,7 +36,7 @@ iptables -t nat -A OUTPUT -p tcp -d {ADDRESS} --dport 80 -m owner --uid-owner 65
     -j REDIRECT --to-ports 8080
 "$PYTHON" -c "$ORIGIN" & origin=$!
 "$PYTHON" -c 'from mitmproxy.tools.main import mitmdump; mitmdump()' -s "$ADDON" --mode transparent -p 8080 \\
-    --set "sse_tap_dir=$TRACES" >&2 & tap=$!
+    --set "sse_tap_dir=$TRACES" --set "sse_tap_fidelity=$CHOICE" >&2 & tap=$!
 for i in $(seq 100); do
     ss -ltn | grep -q :8080 && ss -ltn | grep -q :80 && break
     sleep 0.1
@@ -61,7 +61,8 @@ def check_machine() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are Linux's")
-def test_transparent_mode_records_at_fidelity_http(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fidelity", ["wire", "http"])
+def test_a_redirected_connection(fidelity: str, tmp_path: Path) -> None:
     check_machine()
     env = {
         **os.environ,
@@ -69,6 +70,7 @@ def test_transparent_mode_records_at_fidelity_http(tmp_path: Path) -> None:
         "ORIGIN": ORIGIN,
         "ADDON": str(Path(__file__).parent.parent.parent / "addons" / "sse_tap.py"),
         "TRACES": str(tmp_path),
+        "CHOICE": {"wire": "auto", "http": "http"}[fidelity],
     }
     # monitor mode: else a background job of a script ignores SIGINT
     done = subprocess.run(
@@ -82,5 +84,7 @@ def test_transparent_mode_records_at_fidelity_http(tmp_path: Path) -> None:
     assert done.stdout == "".join(f"data: {i}\n\n" for i in range(5)), done.stderr
     [path] = find_traces([tmp_path])
     trace = read_trace(path)
-    assert (trace.header.mode, trace.header.fidelity) == ("transparent", "http")
+    assert (trace.header.mode, trace.header.fidelity) == ("transparent", fidelity)
+    assert trace.request
+    assert trace.request.url == f"http://{ADDRESS}/"
     assert len(trace.chunks) == 5

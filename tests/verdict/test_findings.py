@@ -61,6 +61,13 @@ def test_how_a_stream_ended(reason: str | None, kind: str, severity: str) -> Non
     assert (one.severity, one.at_ms, one.tap) == (severity, 1000, "edge")
 
 
+def test_what_the_tap_itself_broke_is_said_of_the_tap() -> None:
+    notes = [(1000, "relay-failed", "mitmproxy could not pass on what came: trailers")]
+    one = only("tap-failed", STEADY, reason="tap-stopped", notes=notes)
+    assert (one.severity, one.at_ms) == ("error", 1000)
+    assert one.text == "this tap broke the stream: mitmproxy could not pass on what came: trailers"
+
+
 @pytest.mark.parametrize(("reason", "severity"), [("complete", "error"), ("upstream-reset", "warning")])
 def test_a_body_that_ends_inside_an_event(reason: str, severity: str) -> None:
     one = only("mid-block", [*STEADY, (1100, b"data: cut o")], reason=reason)
