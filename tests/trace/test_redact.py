@@ -206,21 +206,21 @@ def by_hand(value: object, secret: bool = False) -> object:
     if isinstance(value, dict):
         return {key: by_hand(inner, secret or is_secret(key)) for key, inner in value.items()}
     if isinstance(value, list):
-        return [
-            by_pair(inner, secret) if isinstance(inner, list) and len(inner) == 2 else by_hand(inner, secret)
-            for inner in value
-        ]
+        return [by_pair(inner, secret) or by_hand(inner, secret) for inner in value]
     return REDACTED if secret and isinstance(value, str | int) and not isinstance(value, bool) else value
 
 
-def by_pair(pair: list[object], secret: bool) -> object:
-    """A header as a pair, `["authorization", "…"]`."""
+def by_pair(pair: object, secret: bool) -> list[object]:
+    """A header as a pair, `["authorization", "…"]`; nothing for what is none."""
+    if not isinstance(pair, list) or len(pair) != 2 or any(isinstance(one, dict | list) for one in pair):
+        return []
     label, value = pair
-    plain = all(not isinstance(one, dict | list) for one in pair)
-    told = plain and isinstance(label, str) and re.fullmatch(r"\S+", label) is not None and is_secret(label)
+    told = isinstance(label, str) and re.fullmatch(r"\S+", label) is not None and is_secret(label)
     return [by_hand(label, secret), by_hand(value, secret or told)]
 
 
+@example([[[], "token", 0]], False, None)
+@example([[None, ["token", 0]]], False, None)
 @example([[[], "token", 0]], False, None)
 @given(VALUES, st.booleans(), st.sampled_from([None, 1, "\t"]))
 def test_any_json_is_redacted_as_its_tree_would_be(
