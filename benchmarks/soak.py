@@ -1,14 +1,14 @@
 """Leave a tap running under all that clients and servers do to it: is everything flat, and every byte there?
 
-    python benchmarks/soak.py [--seconds 60] [--rate 20] [--idle 100]
+    python benchmarks/soak.py [--seconds 60] [--rate 20] [--idle 100] [--dripping 100]
 
 New streams begin at `rate` a second, each with a client of a kind of its own: one that stays to the end, one
 that leaves with FIN, with RST, after half-closing, one that half-closes and listens on, one that says its
 request bit by bit, one over HTTP/2 that resets its stream; and servers end well, close or reset. `idle`
-clients wait all the time. Now and then the tap is stopped for half a second (SIGSTOP). What is left when all
-have gone is compared after a quarter of the time and at the end: descriptors, threads, memory. Every client
-must have heard what the origin said, as far as it listened, and the traces must have it too. Exit status 1
-where something is not so. All on 127.0.0.1.
+clients wait all the time, and `dripping` ones say a request bit by bit that never ends. Now and then the tap
+is stopped for half a second (SIGSTOP). What is left when all have gone is compared after a quarter of the
+time and at the end: descriptors, threads, memory. Every client must have heard what the origin said, as far
+as it listened, and the traces must have it too. Exit status 1 where something is not so. All on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import asyncio
 import os
 import random
 import re
+import resource
 import signal
 import socket
 import struct
@@ -199,6 +200,19 @@ async def drips(soak: Soak, number: int) -> None:
     writer.close()
 
 
+async def drip(port: int) -> None:
+    """Says a byte a second of a request that never ends."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"GET /drip HTTP/1.1\r\nX-Long: ")
+        await asyncio.sleep(random.random())
+        while True:
+            writer.write(b"x")
+            await asyncio.sleep(1)
+    finally:
+        writer.close()
+
+
 async def resets_its_stream(soak: Soak, number: int) -> None:
     """Resets an HTTP/2 stream, and then the connection goes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", soak.port)
@@ -287,12 +301,15 @@ async def run(args: argparse.Namespace, folder: Path) -> int:
         while not re.search(r"recording to", (folder / "log").read_text()):
             await asyncio.sleep(0.05)
         idle = [await asyncio.open_connection("127.0.0.1", soak.port) for _ in range(args.idle)]
+        drops = [asyncio.create_task(drip(soak.port)) for _ in range(args.dripping)]
         number = await load(soak, process.pid, 0, args.seconds / 4, args.rate)
         before = await quiet(process.pid)
         number = await load(soak, process.pid, number, args.seconds * 3 / 4, args.rate)
         after = await quiet(process.pid)
         for _, writer in idle:
             writer.close()
+        for each in drops:
+            each.cancel()
     finally:
         process.send_signal(signal.SIGCONT)
         process.send_signal(signal.SIGINT)
@@ -332,7 +349,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rate", type=float, default=20)
     parser.add_argument("--idle", type=int, default=100)
+    parser.add_argument("--dripping", type=int, default=100)
     args = parser.parse_args()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with tempfile.TemporaryDirectory() as folder:
         return asyncio.run(run(args, Path(folder)))
 

@@ -91,6 +91,8 @@ FOREIGN = {
     "--connect-to": "curl",
     "--mode": "mitmproxy",
     "--retry": "curl",
+    "--dripping": "make soak",
+    "--idle": "make soak",
     "--runs": "make stack",
     "--serve": "make stack",
     "--retry-connrefused": "curl",
