@@ -16,6 +16,7 @@ from typing import Any
 
 from sse_tap.blocks.timing import Seen, finish_of
 from sse_tap.trace.file import TraceError, read_trace
+from sse_tap.trace.parts import joined
 from sse_tap.trace.records import Trace
 from sse_tap.util.child import behave
 from sse_tap.util.text import duration, plural, visible
@@ -42,7 +43,7 @@ class Judge:
 
     def judged(self, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
         """For each stream of these finished traces its paths, a line for people, and the worst verdict."""
-        fresh = [trace for path in paths if (trace := _finished(path)) is not None]
+        fresh = joined(trace for path in paths if (trace := _finished(path)) is not None)
         known = {trace.source for trace in fresh}
         for report in report_on([Seen(trace) for trace in [*fresh, *self._beside(fresh)]]).streams:
             traces = report.stream.traces

@@ -27,6 +27,7 @@ import pytest
 
 from sse_tap.replay import Replay
 from sse_tap.trace.file import TraceError, find_traces, read_trace
+from sse_tap.trace.parts import joined
 from sse_tap.trace.records import Trace
 
 __all__ = ["RecordingTap", "ReplayURL", "sse_record", "sse_replay"]
@@ -120,7 +121,7 @@ class RecordingTap:
 
     def _read(self) -> list[Trace]:
         try:
-            return [read_trace(path) for path in find_traces([self.directory])]
+            return joined(read_trace(path) for path in find_traces([self.directory]))
         except TraceError:  # none yet, or one whose first line is being written
             return []
 

@@ -71,6 +71,7 @@ class Scribe:
             bound=settings.bound,
             seams=seams(settings.redact, settings.bodies),
             hash_key=bytes.fromhex(settings.hash_key),
+            roll=settings.roll,
         )
         self._verdicts, self._engine.listeners = listeners(
             settings, lambda: self._engine.directory, self._tell, self._report

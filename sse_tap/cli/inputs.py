@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from sse_tap.blocks.timing import Seen
-from sse_tap.cli.names import trace_named, traces_named
+from sse_tap.cli.names import files_named, traces_named
 from sse_tap.pairing.correlate import Stream, streams_of
 from sse_tap.picture.lanes import Group, Picture, picture
 from sse_tap.trace.file import TraceError, find_traces, read_trace
+from sse_tap.trace.parts import joined
 from sse_tap.trace.records import MS, Trace
 from sse_tap.util.text import visible
 from sse_tap.verdict.report import hop_of
@@ -37,7 +38,7 @@ def load(paths: Sequence[str]) -> list[Trace]:
         raise TraceError(refused[0])
     for reason in refused:
         click.echo(visible(f"sse-tap: stepped over: {reason}"), err=True)
-    return traces
+    return joined(traces)
 
 
 def load_one(path: str) -> Trace:
@@ -45,12 +46,13 @@ def load_one(path: str) -> Trace:
 
     TraceError for a folder or anything unreadable.
     """
-    path = trace_named(path)
-    if path != "-" and Path(path).is_dir():
-        raise TraceError(
-            f"{visible(path) or '.'} is a folder: name one of the traces in it (sse-tap ls lists them)"
-        )
-    return read_trace(path)
+    files = files_named(path)
+    for file in files:
+        if file != "-" and Path(file).is_dir():
+            raise TraceError(
+                f"{visible(file) or '.'} is a folder: name one of the traces in it (sse-tap ls lists them)"
+            )
+    return joined(map(read_trace, files))[0]
 
 
 def load_streams(paths: Sequence[str]) -> list[Stream]:

@@ -28,6 +28,7 @@ from sse_tap.pairing.correlate import Stream, streams_of
 from sse_tap.picture.lanes import Picture, running
 from sse_tap.picture.timeline import Drawing, Timeline
 from sse_tap.trace.file import SUFFIXES, TraceError, plain_name, read_trace
+from sse_tap.trace.parts import is_part, joined
 from sse_tap.util.text import visible
 
 FRAME = 0.25  # seconds between two frames
@@ -87,7 +88,10 @@ class Recordings:
 
     def streams(self) -> list[Stream]:
         """The streams, latest last."""
-        return streams_of([file.seen for file in self._files.values()])
+        seen = [file.seen for file in self._files.values()]
+        if any(is_part(one.trace) for one in seen):
+            seen = [Seen(trace) for trace in joined(one.trace for one in seen)]
+        return streams_of(seen)
 
 
 class View:

@@ -18,6 +18,7 @@ from sse_tap.cli.output import console, plain_terminal, print_json, rounded
 from sse_tap.pairing.correlate import Stream, streams_of
 from sse_tap.picture.timeline import END_WORDS
 from sse_tap.trace.file import TraceError, find_traces, header_of, named_as_traces, read_trace
+from sse_tap.trace.parts import joined
 from sse_tap.trace.records import Header, Trace
 from sse_tap.util.text import ascii_only, clock_time, duration, glimpse, plural, shorten_middle, visible
 from sse_tap.util.urls import path_of
@@ -57,7 +58,9 @@ class Entry:
         yield "truncated", any(trace.end is None for trace in self.traces)
         yield "lost", any(trace.lost for trace in self.traces)
         yield "lag", any(trace.lags for trace in self.traces)
-        yield "mid-block", any(figures.mid_block for figures in self.figures)
+        pairs = zip(self.traces, self.figures, strict=True)
+        # of what the recorder lost, the rest of the block may be part
+        yield "mid-block", any(figures.mid_block and not trace.lost for trace, figures in pairs)
         yield "notes", any(trace.notes for trace in self.traces)
         yield "problems", any(trace.problems for trace in self.traces)
         yield "ambiguous", self.ambiguous
@@ -129,17 +132,19 @@ def scan(folder: str, limit: int = 0) -> Listed:
     found = _dated(files(folder))
     taps = {header.tap for header, _ in found if header}
     wanted = limit * max(len(taps), 1) + MARGIN if limit else len(found)
-    seen: list[Seen] = []
+    traces: list[Trace] = []
     refused: list[Refused] = []
     unheaded = [path for header, path in found[:-wanted] if header is None]
     for path in [*unheaded, *(path for _, path in found[-wanted:])]:
         try:
-            seen.append(Seen(read_trace(path)))
+            traces.append(read_trace(path))
         except TraceError as error:
             refused.append(Refused(path, str(error)))
-    streams = [*reversed(streams_of(seen))]
+    whole = joined(traces)
+    streams = [*reversed(streams_of([Seen(trace) for trace in whole]))]
     shown = streams[: limit or None]
-    older = len(found) - len(refused) - sum(len(stream.traces) for stream in shown)
+    later_parts = len(traces) - len(whole)
+    older = len(found) - len(refused) - later_parts - sum(len(stream.traces) for stream in shown)
     short = short_ids([header.id for header, _ in found if header])
     return Listed([entry_of(stream) for stream in shown], refused, short, older)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from sse_tap.blocks.timing import Seen
 from sse_tap.pairing.correlate import Stream, streams_of
 from sse_tap.trace.file import TraceError, headers_in, read_trace
-from sse_tap.trace.records import Header
+from sse_tap.trace.parts import joined
+from sse_tap.trace.records import Header, Trace
 from sse_tap.util.text import glimpse
 
 HOME = "recordings"
@@ -34,24 +35,30 @@ def _common(a: str, b: str) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def trace_named(token: str) -> str:
-    """The file of the trace that a short name means; `token` itself where it is none. Raises TraceError.
+def files_named(token: str) -> list[str]:
+    """The file of the trace that a short name means, or of its parts the files; `token` itself where it is
+    none. Raises TraceError.
 
     `latest`: what the client got of the newest stream. Names are looked up in `recordings`, or in the folder
     before them: `other/3f2a`.
     """
     found, index = _look_up(token)
     if index is None:
-        return token
+        return [token]
     if _is_latest(token):
-        return _stream_at(found, index).traces[-1].source
-    return str(found[index][1])
+        return _files_of(_stream_at(found, index).traces[-1:], found)
+    return [str(path) for header, path in found if header.id == found[index][0].id]
 
 
 def traces_named(token: str) -> list[str]:
     """The files of all traces of the stream that a short name means; `token` itself where it is none."""
     found, index = _look_up(token)
-    return [token] if index is None else [trace.source for trace in _stream_at(found, index).traces]
+    return [token] if index is None else _files_of(_stream_at(found, index).traces, found)
+
+
+def _files_of(traces: Sequence[Trace], found: Found) -> list[str]:
+    """The files of traces, all parts of each."""
+    return [str(path) for trace in traces for header, path in found if header.id == trace.header.id]
 
 
 def _is_latest(token: str) -> bool:
@@ -68,7 +75,7 @@ def _look_up(token: str) -> tuple[Found, int | None]:
     if _is_latest(token):
         return found, len(found) - 1 if found else None
     fitting = [i for i, (header, _) in enumerate(found) if header.id.startswith(path.name)]
-    if len(fitting) > 1:
+    if len({found[i][0].id for i in fitting}) > 1:
         ids = ", ".join(glimpse(found[i][0].id, 16) for i in fitting[:3])
         raise TraceError(f"{path.name} begins {len(fitting)} ids ({ids}): give more of it")
     if not fitting:
@@ -78,10 +85,10 @@ def _look_up(token: str) -> tuple[Found, int | None]:
 
 def _stream_at(found: Found, index: int) -> Stream:
     """The stream of one trace, among those begun when it was. Raises TraceError where it is unreadable."""
-    wanted = str(found[index][1])
-    near = [str(path) for _, path in found[max(index - NEAR, 0) : index + NEAR + 1]]
-    seen = [Seen(read_trace(wanted))]
-    for path in near:
+    wanted = found[index][0].id
+    traces = [read_trace(path) for header, path in found if header.id == wanted]
+    for header, path in found[max(index - NEAR, 0) : index + NEAR + 1]:
         with suppress(TraceError):
-            seen += [Seen(read_trace(path))] if path != wanted else []
-    return next(one for one in streams_of(seen) if any(trace.source == wanted for trace in one.traces))
+            traces += [read_trace(path)] if header.id != wanted else []
+    streams = streams_of([Seen(trace) for trace in joined(traces)])
+    return next(one for one in streams if any(trace.header.id == wanted for trace in one.traces))

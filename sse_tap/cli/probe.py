@@ -26,7 +26,7 @@ from sse_tap.probe.ask import PATIENCE, Asked, AskError, Plan, ask
 from sse_tap.probe.figures import Figures, Lateness, Outcome, figures_of, lateness_of, outcome_of, spread_of
 from sse_tap.probe.follow import Follow
 from sse_tap.probe.versus import DIRECT, THROUGH, Versus, beside, compare
-from sse_tap.recording.desk import Recorded
+from sse_tap.recording.desk import PartDone, Recorded
 from sse_tap.replay.client import Stopwatch, authority_of
 from sse_tap.trace.records import MS
 from sse_tap.trace.redact import redact_url
@@ -233,9 +233,10 @@ class _Listener:
     def __init__(self) -> None:
         self.facts: SimpleQueue[Fact | None] = SimpleQueue()
 
-    def fact(self, _exchange: Recorded, fact: Fact) -> None:
+    def fact(self, _exchange: Recorded, fact: Fact | PartDone) -> None:
         """A fact."""
-        self.facts.put(fact)
+        if not isinstance(fact, PartDone):
+            self.facts.put(fact)
 
     def tick(self, t: int) -> None:
         """Nothing came."""

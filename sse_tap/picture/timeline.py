@@ -31,6 +31,7 @@ from sse_tap.picture.lanes import (
     waiting,
 )
 from sse_tap.picture.svg import Run, svg
+from sse_tap.trace.records import CONTINUED
 from sse_tap.util.text import (
     ascii_only,
     clock_time,
@@ -54,6 +55,7 @@ END_WORDS = {
     "upstream-timeout": "upstream timed out",
     "protocol-error": "protocol error",
     "tap-stopped": "tap stopped",
+    CONTINUED: "goes on elsewhere",
 }
 
 

@@ -16,7 +16,7 @@ from sse_tap.blocks.decoding import Decoder
 from sse_tap.blocks.ndjson import NDJSON_TYPES, LineParser
 from sse_tap.blocks.sse import SSEParser
 from sse_tap.observe.facts import BodyChunks, Ended, Fact, RequestEnd, RequestHead, ResponseHead
-from sse_tap.recording.desk import Recorded
+from sse_tap.recording.desk import PartDone, Recorded
 from sse_tap.recording.kin import akin, tail
 from sse_tap.trace.records import header_value, media_type
 from sse_tap.util.text import duration, plural, visible
@@ -78,7 +78,7 @@ class HoldAlarm:
 
     # Listener
 
-    def fact(self, exchange: Recorded, fact: Fact) -> None:
+    def fact(self, exchange: Recorded, fact: Fact | PartDone) -> None:
         """Follow an exchange."""
         if isinstance(fact, RequestHead):
             if len(self._flows) < _MAX_FLOWS:

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -55,9 +55,9 @@ class Tap:
     done_recorded: int = 0
     done_lost: int = 0
 
-    def adopt(self, file: TraceFile) -> None:
-        """Count a new trace; forget those that are closed, but for their counts."""
-        self.streams += 1
+    def adopt(self, file: TraceFile, *, part: int = 1) -> None:
+        """Count a new trace, or another part of one; forget those that are closed, but for their counts."""
+        self.streams += part == 1
         for old in [old for old in self.files if old.closed]:
             self.files.remove(old)
             self.done_recorded += old.recorded
@@ -73,6 +73,14 @@ class Tap:
     def lost(self) -> int:
         """Chunks that passed and could not be recorded."""
         return self.done_lost + sum(file.lost for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class PartDone:
+    """What listeners hear where the trace of an exchange goes on in another file: this one is finished."""
+
+    t: int
+    path: Path
 
 
 class Recorded(Protocol):
@@ -92,7 +100,11 @@ class Recorded(Protocol):
 
     @property
     def path(self) -> Path | None:
-        """The trace file, once this is known to be a stream."""
+        """The trace file, once this is known to be a stream; of several parts the first."""
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """The files of all its parts so far."""
 
     @property
     def ignored(self) -> bool:
@@ -119,7 +131,7 @@ class Open(Protocol):
 class Listener(Protocol):
     """Hears of every exchange, on the observer thread: alarms, verdict lines. Must be quick."""
 
-    def fact(self, exchange: Recorded, fact: Fact) -> None:
+    def fact(self, exchange: Recorded, fact: Fact | PartDone) -> None:
         """A fact, after it was recorded."""
 
     def tick(self, t: int) -> None:
@@ -147,7 +159,8 @@ class Desk:
     """What every exchange is recorded by. `report` gets sentences for people (from any thread).
 
     `wanted` decides, beyond the content type, which exchanges are recorded. `versions` goes into every
-    header. `hash_key`: of the hashes of request bodies.
+    header. `hash_key`: of the hashes of request bodies. `roll`: bytes of a trace after which it goes on in
+    another file (0: never).
     """
 
     def __init__(
@@ -161,7 +174,9 @@ class Desk:
         bound: int = BOUND,
         seams: Seams | None = None,
         hash_key: bytes = PROCESS_KEY,
+        roll: int = 0,
     ) -> None:
+        self.roll = roll
         self.hash_key, self.hash_key_id = hash_key, key_id(hash_key)
         self.directory = directory
         self.types = STREAM_TYPES | {kind.lower() for kind in types}
@@ -226,7 +241,7 @@ class Desk:
         """A sentence for people."""
         self._report(text)
 
-    def tell(self, exchange: Recorded, fact: Fact) -> None:
+    def tell(self, exchange: Recorded, fact: Fact | PartDone) -> None:
         """Pass a fact on to the listeners."""
         for listener in self.listeners:
             self.guarded(listener.fact, exchange, fact)

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,12 +30,13 @@ from sse_tap.observe.facts import (
     ResponseTrailers,
     Skipped,
 )
-from sse_tap.recording.desk import Account, Desk, Tap
+from sse_tap.recording.desk import Account, Desk, PartDone, Tap
 from sse_tap.recording.writer import TraceFile
 from sse_tap.trace import file as tracefile
 from sse_tap.trace import redact
 from sse_tap.trace.asks import asks_for_stream, looks_like_events, may_be_stream
 from sse_tap.trace.records import (
+    CONTINUED,
     MS,
     Clock,
     End,
@@ -43,6 +44,7 @@ from sse_tap.trace.records import (
     Headers,
     Lag,
     Note,
+    Record,
     Request,
     Response,
     Sample,
@@ -57,12 +59,16 @@ _numbers = itertools.count(1)
 MAX_ANSWER = 64 * 1024
 """Bytes of body that are kept of an answer that is no stream, where one was asked for."""
 
+ROLL_AFTER = 24 * 3600
+"""Seconds after which a trace goes on in another file, where it may: days are files of their own then."""
+
 _ENOUGH = 256  # bytes of a body that show whether it begins like events
 _ASKING = frozenset({"GET", "POST", "PUT", "PATCH", "QUERY"})
 
 
 class Exchange:
-    """One exchange at one tap. `number` tells it apart; `path` is its trace, once it is to be recorded.
+    """One exchange at one tap. `number` tells it apart; `paths` are the parts of its trace, once it is to be
+    recorded.
 
     `ignored`: it is not, or it is over; no fact is taken any more.
     """
@@ -85,7 +91,11 @@ class Exchange:
         self._request_done = False
         self._early: list[Note] = []
         self._file: TraceFile | None = None
-        self._chunks = self._bytes = 0
+        self.paths: list[Path] = []
+        self._chunks = self._bytes = 0  # passed while this part was written
+        self._header: Header | None = None
+        self._heads: list[Record] = []  # what every part begins with
+        self._part_size = self._part_began = 0
         self._blank: Callable[[bytes], bytes] | None = None  # what pieces of the body become, where they do
         self._lagged = desk.lagged_before(head.t)  # how many lags were said, or were before its time
         self._room: int | None = None  # bytes of body that may still be kept, where not all are
@@ -95,8 +105,8 @@ class Exchange:
 
     @property
     def path(self) -> Path | None:
-        """The trace file; None while (or as) this is no stream."""
-        return self._file.path if self._file else None
+        """The trace file, of several the first; None while (or as) this is no stream."""
+        return self.paths[0] if self.paths else None
 
     @property
     def body_sha256(self) -> str:
@@ -181,10 +191,12 @@ class Exchange:
         headers = self._redacted_headers(fact.headers)
         if self._desk.seams.blanker:
             self._blank = self._desk.seams.blanker(fact.headers)
-            self._note(
-                Note(fact.t - self._origin, "blanked", "letters and digits of the bodies were replaced")
-            )
-        self._write(Response(fact.t - self._origin, fact.status, fact.http_version, headers))
+            blanked = Note(fact.t - self._origin, "blanked", "letters and digits of the bodies were replaced")
+            self._heads.append(blanked)
+            self._note(blanked)
+        response = Response(fact.t - self._origin, fact.status, fact.http_version, headers)
+        self._heads.append(response)
+        self._write(response)
 
     def _passes_filter(self, fact: ResponseHead | None) -> bool:
         wanted = self._desk.wanted
@@ -224,13 +236,43 @@ class Exchange:
             fidelity=tap.fidelity,
             stamps=self._stamps,
         )
-        self._file = self._desk.writer.open(self._desk.directory, header)
-        tap.adopt(self._file)
+        self._open(header, [request, *self._early])
+        cut = request.body is not None
+        self._heads.append(replace(request, body=None, body_truncated=cut or request.body_truncated))
         self._desk.open[id(self)] = self
-        self._desk.writer.append(self._file, tracefile.encode(request))
-        for note in self._early:
-            self._desk.writer.append(self._file, tracefile.encode(note))
         self.catch_up()
+
+    def _open(self, header: Header, records: Sequence[Record]) -> None:
+        """Begin the trace, or a part of it."""
+        self._header = header
+        self._file = self._desk.writer.open(self._desk.directory, header)
+        self.paths.append(self._file.path)
+        self.tap.adopt(self._file, part=header.part)
+        for record in records:
+            self._desk.writer.append(self._file, tracefile.encode(record))
+
+    def _is_full(self, t: int) -> bool:
+        """Whether what comes at `t` belongs into another file."""
+        most = self._desk.roll
+        return most > 0 and (self._part_size >= most or t - self._part_began >= ROLL_AFTER * 1_000_000_000)
+
+    def _roll(self, t: int) -> None:
+        """Go on in another file (`recordings/FORMAT.md`, "Parts")."""
+        assert self._file
+        assert self._header
+        self._write(End(t, CONTINUED, self._chunks, self._bytes))
+        self._desk.writer.close(self._file)
+        done, header = self._file.path, self._header
+        more = replace(
+            header,
+            part=header.part + 1,
+            before_chunks=header.before_chunks + self._chunks,
+            before_bytes=header.before_bytes + self._bytes,
+        )
+        self._chunks = self._bytes = self._part_size = 0
+        self._part_began = t
+        self._open(more, self._heads)
+        self._desk.tell(self, PartDone(t + self._origin, done))
 
     def _request(self) -> Request:
         head = self.head
@@ -299,12 +341,14 @@ class Exchange:
             return
         if not self._file or not (fact := self._within(fact)).pieces:
             return
+        t = fact.t - self._origin
+        if self._is_full(t):
+            self._roll(t)
         pieces = tuple(map(self._blank, fact.pieces)) if self._blank else fact.pieces
         size, count = sum(map(len, pieces)), len(pieces)
         self._chunks += count
         self._bytes += size
         self.tap.chunks += count
-        t = fact.t - self._origin
         self.catch_up()
         try:
             handed = t + fact.late if fact.late > MS else 0
@@ -314,6 +358,7 @@ class Exchange:
             self._desk.writer.lose(self._file, t, count, size)
         else:
             self._desk.writer.append(self._file, lines, t, count, size)
+            self._part_size += len(lines)
 
     def _within(self, fact: BodyChunks) -> BodyChunks:
         """What of some chunks is kept of an answer that is no stream."""

@@ -38,6 +38,7 @@ class LocalRecorder(Recorder):
             bound=settings.bound,
             seams=broken or seams(settings.redact, settings.bodies),
             hash_key=bytes.fromhex(settings.hash_key),
+            roll=settings.roll,
         )
         self._tell, self._loop, self._find_filter = tell, loop, find_filter
         if settings.compress:

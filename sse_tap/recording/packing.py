@@ -20,7 +20,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from sse_tap.observe.facts import Ended, Fact
-from sse_tap.recording.desk import Recorded
+from sse_tap.recording.desk import PartDone, Recorded
 from sse_tap.recording.retention import is_finished
 from sse_tap.recording.writer import open_private
 from sse_tap.trace import packed
@@ -121,10 +121,16 @@ class Packing:
 
     # Listener
 
-    def fact(self, exchange: Recorded, fact: Fact) -> None:
-        """A trace will be finished."""
-        if isinstance(fact, Ended) and exchange.path and len(self._waiting) < _MOST:
-            self._waiting.append((time.monotonic() + DELAY, exchange.path))
+    def fact(self, exchange: Recorded, fact: Fact | PartDone) -> None:
+        """A trace will be finished, or a part of one."""
+        if isinstance(fact, PartDone):
+            self._wait_for(fact.path)
+        elif isinstance(fact, Ended) and exchange.paths:
+            self._wait_for(exchange.paths[-1])
+
+    def _wait_for(self, path: Path) -> None:
+        if len(self._waiting) < _MOST:
+            self._waiting.append((time.monotonic() + DELAY, path))
 
     def tick(self, _t: int) -> None:
         """Begin, where something is due and nothing under way."""

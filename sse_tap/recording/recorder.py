@@ -93,6 +93,7 @@ class Recorder(Engine):
         bound: int = BOUND,
         seams: Seams | None = None,
         hash_key: bytes = PROCESS_KEY,
+        roll: int = 0,
     ) -> None:
         super().__init__(
             directory,
@@ -103,6 +104,7 @@ class Recorder(Engine):
             bound=bound,
             seams=seams,
             hash_key=hash_key,
+            roll=roll,
         )
         self.awake = 0  # when the event loop was last known to be awake (monotonic ns; 0: not told)
         self._bound = bound

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sse_tap.observe.facts import Ended, Fact
-from sse_tap.recording.desk import Recorded
+from sse_tap.recording.desk import PartDone, Recorded
 from sse_tap.trace.file import SUFFIX, SUFFIXES
 from sse_tap.util.text import plural, size
 
@@ -89,9 +89,9 @@ class Retention:
 
     # Listener
 
-    def fact(self, _exchange: Recorded, fact: Fact) -> None:
-        """A stream has ended: there is one finished trace more."""
-        if isinstance(fact, Ended):
+    def fact(self, _exchange: Recorded, fact: Fact | PartDone) -> None:
+        """A stream has ended, or its trace goes on in another file: there is one finished file more."""
+        if isinstance(fact, Ended | PartDone):
             self.look()
 
     def tick(self, _t: int) -> None:

@@ -22,7 +22,8 @@ class Settings:
     """Options of a recorder. `redact` is a pattern of further secrets' names, `filter` an expression of
     mitmproxy's, `alarm` ms (0: none), `bound` bytes that may wait. `bodies`: they are blanked. `hash_key`
     is the key of the hashes of request bodies, in hexadecimal. `max_disk`: MiB, `max_age`: hours; 0 is no
-    limit. `compress`: finished traces are packed. `watch`: process ids and `docker:NAME`; what they use goes
+    limit. `roll`: bytes of a trace after which it goes on in another file. `compress`: finished traces are
+    packed. `watch`: process ids and `docker:NAME`; what they use goes
     into the traces.
     """
 
@@ -37,6 +38,7 @@ class Settings:
     hash_key: str = field(default=PROCESS_KEY.hex(), repr=False)
     max_disk: int = 0
     max_age: int = 0
+    roll: int = 0
     compress: bool = False
     watch: tuple[str, ...] = ()
 

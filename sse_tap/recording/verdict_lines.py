@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from sse_tap.observe.facts import Ended, Fact, RequestHead
-from sse_tap.recording.desk import Recorded
+from sse_tap.recording.desk import PartDone, Recorded
 from sse_tap.recording.kin import akin
 from sse_tap.util import child
 from sse_tap.util.text import plural
@@ -43,14 +43,14 @@ class Line:
 
 @dataclass(slots=True)
 class _Run:
-    """One exchange. `path`: its trace, once it is over."""
+    """One exchange. `paths`: the files of its trace, once it is over."""
 
     tap: str
     method: str
     target: str
     begin: int
     end: int = 0
-    path: str = ""
+    paths: tuple[str, ...] = ()
 
     def ran_beside(self, other: _Run) -> bool:
         """Whether both were under way at another tap each, at some moment."""
@@ -84,14 +84,14 @@ class VerdictLines:
 
     # Listener: on the observer thread
 
-    def fact(self, exchange: Recorded, fact: Fact) -> None:
+    def fact(self, exchange: Recorded, fact: Fact | PartDone) -> None:
         """Notice when a stream begins and ends at a tap."""
         if isinstance(fact, RequestHead):
             self._open[exchange.number] = _Run(exchange.tap.name, fact.method, fact.target, fact.t)
         elif isinstance(fact, Ended) or exchange.ignored:
             run = self._open.pop(exchange.number, None)
-            if run is not None and exchange.path is not None:
-                run.end, run.path = fact.t, str(exchange.path)
+            if run is not None and exchange.paths:
+                run.end, run.paths = fact.t, tuple(map(str, exchange.paths))
                 self._done.append(run)
 
     def tick(self, t: int) -> None:
@@ -100,7 +100,7 @@ class VerdictLines:
             return
         self._looked = t
         waiting = self._waiting(t)
-        ripe = [run.path for run in self._done if id(run) not in waiting]
+        ripe = [path for run in self._done if id(run) not in waiting for path in run.paths]
         if ripe:
             self._done = [run for run in self._done if id(run) in waiting]
             self._send(ripe)
@@ -141,7 +141,7 @@ class VerdictLines:
     def close(self, timeout: float = 3.0) -> None:
         """Judge what is left and end the judge; waits `timeout` seconds at most."""
         if self._done:
-            self._send([run.path for run in self._done])
+            self._send([path for run in self._done for path in run.paths])
             self._done = []
         self._open.clear()
         deadline = time.monotonic() + timeout

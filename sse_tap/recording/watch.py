@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from sse_tap.observe.facts import Fact
-from sse_tap.recording.desk import Recorded
+from sse_tap.recording.desk import PartDone, Recorded
 from sse_tap.trace.records import Sample
 
 EVERY_S = 1.0
@@ -59,7 +59,7 @@ class Watch:
 
     # Listener
 
-    def fact(self, _exchange: Recorded, _fact: Fact) -> None:
+    def fact(self, _exchange: Recorded, _fact: Fact | PartDone) -> None:
         """Streams are none of its business."""
 
     def tick(self, _t: int) -> None:

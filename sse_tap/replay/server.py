@@ -29,6 +29,7 @@ from sse_tap.replay.match import Library, choose
 from sse_tap.replay.schedule import Pace
 from sse_tap.replay.tls import self_signed, server_context
 from sse_tap.trace.file import find_traces, read_trace
+from sse_tap.trace.parts import joined
 from sse_tap.trace.records import Trace
 from sse_tap.util.urls import in_brackets, target_of
 
@@ -291,4 +292,4 @@ def _load(paths: Iterable[str | Path | Trace]) -> Iterator[Trace]:
         if isinstance(path, Trace):
             yield path
         else:
-            yield from (read_trace(file) for file in find_traces([path]))
+            yield from joined(read_trace(file) for file in find_traces([path]))

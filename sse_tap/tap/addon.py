@@ -534,6 +534,7 @@ def settings_of(given: options.Options) -> Settings:
         hash_key=(parse_hash_key(given.sse_tap_hash_key) or PROCESS_KEY).hex(),
         max_disk=given.sse_tap_max_disk,
         max_age=given.sse_tap_max_age,
+        roll=given.sse_tap_roll << 20,
         compress=given.sse_tap_compress,
         watch=tuple(parse_watch(given.sse_tap_watch)),
     )

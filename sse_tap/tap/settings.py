@@ -69,6 +69,12 @@ def declare(loader: Loader) -> None:
         "sse_tap_max_age", int, 0, "Remove finished traces that are older (hours; 0: keep all)."
     )
     loader.add_option(
+        "sse_tap_roll",
+        int,
+        1024,
+        "Go on in another file when a trace is larger (MiB), or after a day; 0: one file, however large.",
+    )
+    loader.add_option(
         "sse_tap_compress", bool, False, "Pack finished traces with zstd; every verb reads them."
     )
     loader.add_option(
@@ -104,7 +110,7 @@ def check(given: options.Options, updated: set[str]) -> None:
 
 _NUMBERS = (
     *(("sse_tap_queue", "MiB"), ("sse_tap_alarm", "ms")),
-    *(("sse_tap_max_disk", "MiB"), ("sse_tap_max_age", "hours")),
+    *(("sse_tap_max_disk", "MiB"), ("sse_tap_max_age", "hours"), ("sse_tap_roll", "MiB")),
 )
 
 

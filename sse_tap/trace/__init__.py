@@ -6,10 +6,11 @@
 
 `Trace` holds the records of a file (`recordings/FORMAT.md`) as frozen values; `trace.chunks` their chunks in
 columns. Times are ns since `trace.header.clock.origin_ns`. `read_trace` raises TraceError with one clear
-sentence for what is no trace.
+sentence for what is no trace. `joined` makes one trace of those that are parts of one.
 """
 
 from sse_tap.trace.file import TraceError, find_traces, read_trace
+from sse_tap.trace.parts import joined
 from sse_tap.trace.records import (
     Chunk,
     Chunks,
@@ -40,5 +41,6 @@ __all__ = [
     "TraceError",
     "Trailers",
     "find_traces",
+    "joined",
     "read_trace",
 ]

@@ -31,6 +31,7 @@ from sse_tap.trace.line import (
 from sse_tap.trace.packed import ENDING, Lines, PackedError, unpacked
 from sse_tap.trace.records import (
     FORMAT,
+    MAX_BODY,
     Chunk,
     Chunks,
     End,
@@ -72,7 +73,6 @@ MAX_REQUEST_BODY: Final = 1 << 20  # for recorders: a longer one is not kept (re
 
 # recordings/FORMAT.md, "For readers", 8.
 MAX_LINE: Final = 32 << 20
-MAX_BODY: Final = 2 << 30
 MAX_RECORDS: Final = 100_000  # of each of lost, lag, sample and note
 _MAX_PROBLEMS: Final = 20
 _READ_SIZE: Final = 1 << 18  # bytes; measured: larger blocks fall out of the cache
@@ -555,7 +555,8 @@ def file_name(header: Header) -> str:
     started = re.sub(r"[^0-9TZ.]", "", header.started_at)[:32]
     tap = re.sub(r"[^A-Za-z0-9._-]", "-", header.tap)[:48]
     trace_id = re.sub(r"[^A-Za-z0-9]", "", header.id)[:64]
-    return f"{started}-{tap}-{trace_id}{SUFFIX}"
+    part = f"_{header.part:04d}" if header.part > 1 else ""  # sorts behind the first
+    return f"{started}-{tap}-{trace_id}{part}{SUFFIX}"
 
 
 def new_id() -> str:

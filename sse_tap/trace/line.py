@@ -125,7 +125,11 @@ def _header_fields(header: Header) -> Fields:
     }
     optional = {"recorder": dict(header.recorder), "listen": header.listen, "mode": header.mode}
     fields |= {key: value for key, value in optional.items() if value} | {"fidelity": header.fidelity}
-    return fields | ({"stamps": header.stamps} if header.stamps else {})
+    fields |= {"stamps": header.stamps} if header.stamps else {}
+    if header.part > 1:
+        before = {"chunks": header.before_chunks, "bytes": header.before_bytes}
+        fields |= {"part": header.part, "before": before}
+    return fields
 
 
 def _sample_fields(sample: Sample) -> Fields:
@@ -292,6 +296,7 @@ def _make_header(record: Fields) -> Header:
         )
     if version < 1:
         raise _bad("version", "a version")
+    part, chunks, nbytes = _part(record)
     header = Header(
         tap=_text(record, "tap"),
         id=_text(record, "id"),
@@ -303,6 +308,9 @@ def _make_header(record: Fields) -> Header:
         fidelity=_text(record, "fidelity", "wire"),
         stamps=_text(record, "stamps", ""),
         version=version,
+        part=part,
+        before_chunks=chunks,
+        before_bytes=nbytes,
     )
     if not 1 <= len(header.id) <= 128:
         raise _bad("id", "1 to 128 characters")
@@ -319,6 +327,15 @@ def _is_time(header: Header) -> bool:
         return bool(_RFC3339.fullmatch(header.started_at)) and header.started_ns is not None
     except (ValueError, OverflowError):
         return False
+
+
+def _part(record: Fields) -> tuple[int, int, int]:
+    """Which part of a trace this is, and the chunks and bytes of body before it."""
+    part = _count_or_none(record, "part") or 1
+    before = record.get("before", {})
+    if not isinstance(before, dict):
+        raise _bad("before", "an object")
+    return (part, _count(before, "chunks"), _count(before, "bytes")) if part > 1 else (1, 0, 0)
 
 
 def _make_clock(value: object) -> Clock:

@@ -29,6 +29,11 @@ END_REASONS = (
     "protocol-error",
     "tap-stopped",
 )
+CONTINUED = "continued"
+"""The end of a part of a trace after which another comes; for a whole trace, whose last part is not here."""
+
+MAX_BODY = 2 << 30
+"""Bytes of body that a reader takes of one trace; what follows is left out."""
 
 
 def header_value(headers: Headers, name: str) -> str | None:
@@ -56,6 +61,8 @@ class Header:
     """Line one: who recorded, where, when, and how faithfully.
 
     `stamps`: "kernel" where the machine itself said when chunks arrived: no lateness of the tap's is in that.
+    `part`: which of the files this is that hold the trace, from 1; `before_chunks` and `before_bytes`: what
+    of the body had passed before it.
     """
 
     tap: str
@@ -68,6 +75,9 @@ class Header:
     fidelity: str = "wire"
     stamps: str = ""
     version: int = VERSION
+    part: int = 1
+    before_chunks: int = 0
+    before_bytes: int = 0
 
     @property
     def started_ns(self) -> int:
@@ -249,6 +259,16 @@ class Chunks(Sequence[Chunk]):
         self.times.extend(times)
         self.reads.extend(reads)
         self.queued.extend(queued)
+
+    def add(self, other: Chunks) -> None:
+        """Add the chunks of another trace behind these; for those that join traces."""
+        begin, offset = len(self.ends), len(self._body)
+        self.handed.update((begin + at, t) for at, t in other.handed.items())
+        self.ends.extend(offset + end for end in other.ends)
+        self._body += other._body
+        self.times.extend(other.times)
+        self.reads.extend(other.reads)
+        self.queued.extend(other.queued)
 
     @property
     def body(self) -> bytes:

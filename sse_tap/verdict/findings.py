@@ -21,7 +21,7 @@ from sse_tap.blocks.timing import (
     start_of,
 )
 from sse_tap.trace.asks import asks_for_stream, is_stream
-from sse_tap.trace.records import Trace, header_value
+from sse_tap.trace.records import CONTINUED, Trace, header_value
 from sse_tap.util.text import duration, glimpse, plural, visible
 from sse_tap.verdict.bodies import (
     choking,
@@ -130,11 +130,14 @@ def _end(scene: Scene) -> Iterator[Finding]:
         yield _went_away(scene, left)
     elif end.reason == "upstream-reset":
         yield _broken_off(scene)
+    elif end.reason == CONTINUED:
+        yield scene.finding("part-missing", "info", t, "the trace goes on in another part, which is not here")
     elif end.reason in _END_TEXTS:
         severity, text = _END_TEXTS[end.reason]
         yield scene.finding(end.reason, severity, t, text)
     whole = not scene.trace.lost  # else the rest of the event is what the recorder lost
-    if whole and scene.blocks.tail and _streams(scene) and (end is None or end.reason != "tap-stopped"):
+    runs_on = end is not None and end.reason in ("tap-stopped", CONTINUED)
+    if whole and scene.blocks.tail and _streams(scene) and not runs_on:
         what = "a line" if scene.blocks.ndjson else "an event"
         severity = "error" if end is not None and end.reason == "complete" else "warning"
         yield scene.finding(

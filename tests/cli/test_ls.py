@@ -98,7 +98,8 @@ def test_json_holds_the_figures_of_every_tap(folder: Path) -> None:
     assert [tap["name"] for tap in first["taps"]] == ["origin", "edge"]
     assert (first["taps"][1]["blocks"], first["taps"][1]["comments"]) == (3, 1)
     assert first["duration_ms"] == 30.0
-    assert {"truncated", "lost", "mid-block"} <= {*later["flags"]}
+    assert {"truncated", "lost"} <= {*later["flags"]}
+    assert "mid-block" not in later["flags"], "the rest of the block may be what was lost"
     assert "not" in found["unreadable"][0]["reason"]
 
 

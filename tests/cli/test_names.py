@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from sse_tap.cli import main
-from sse_tap.cli.names import short_ids, trace_named, traces_named
+from sse_tap.cli.names import files_named, short_ids, traces_named
 from sse_tap.trace.file import TraceError, read_trace
 from tests.build import event, trace, write
 
@@ -40,12 +40,12 @@ def ids(paths: list[str]) -> list[str]:
 
 
 def test_the_beginning_of_an_id_is_a_trace(home: Path) -> None:
-    assert ids([trace_named("3f2a")]) == ["3f2a"]
-    assert ids([trace_named("88")]) == ["88bb"]
+    assert ids(files_named("3f2a")) == ["3f2a"]
+    assert ids(files_named("88")) == ["88bb"]
 
 
 def test_latest_is_what_the_client_got_of_the_newest_stream(home: Path) -> None:
-    assert ids([trace_named("latest")]) == ["88bb"]
+    assert ids(files_named("latest")) == ["88bb"]
 
 
 def test_for_verbs_that_take_streams_it_is_the_stream(home: Path) -> None:
@@ -55,30 +55,30 @@ def test_for_verbs_that_take_streams_it_is_the_stream(home: Path) -> None:
 
 def test_an_ambiguous_beginning_is_refused(home: Path) -> None:
     with pytest.raises(TraceError, match=r"3f begins 2 ids \(3f\w+, 3f\w+\): give more of it"):
-        trace_named("3f")
+        files_named("3f")
 
 
 def test_a_name_that_is_none_says_so(home: Path) -> None:
     with pytest.raises(TraceError, match="abcd is no file, and no id in recordings begins so"):
-        trace_named("abcd")
+        files_named("abcd")
 
 
 def test_what_is_there_is_no_short_name(home: Path) -> None:
     Path("3f2a").write_text("mine")
     for token in ("-", "3f2a", "recordings", "a.sse.jsonl", "no/such/3f2a", "a\0b"):
-        assert trace_named(token) == token
+        assert files_named(token) == [token]
         assert traces_named(token) == [token]
 
 
 def test_another_folder_stands_before_the_name(home: Path) -> None:
     home.rename(home.parent / "other")
-    assert ids([trace_named("other/3f2a")]) == ["3f2a"]
-    assert trace_named("3f2a") == "3f2a"
+    assert ids(files_named("other/3f2a")) == ["3f2a"]
+    assert files_named("3f2a") == ["3f2a"]
 
 
 def test_a_folder_without_traces_has_no_latest(home: Path) -> None:
     (home.parent / "empty").mkdir()
-    assert trace_named("empty/latest") == "empty/latest"
+    assert files_named("empty/latest") == ["empty/latest"]
 
 
 def test_unreadable_neighbours_are_stepped_over(home: Path) -> None:

@@ -29,6 +29,10 @@ class FakeExchange:
     body_sha256: str = ""
     ignored: bool = False
 
+    @property
+    def paths(self) -> list[Path]:
+        return [self.path] if self.path else []
+
 
 @dataclass
 class Stage:

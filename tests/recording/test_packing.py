@@ -105,7 +105,7 @@ def test_a_disk_that_is_full_costs_nothing_and_is_said_once(
     said: list[str] = []
     packer = Packing(said.append)
     for path in paths:
-        packer.fact(SimpleNamespace(path=path), Ended(0, "complete"))  # type: ignore[arg-type]
+        packer.fact(SimpleNamespace(paths=[path]), Ended(0, "complete"))  # type: ignore[arg-type]
     packer.close(5)
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     assert len(said) == 1
@@ -118,8 +118,8 @@ def test_it_waits_until_a_trace_was_judged_and_then_packs_it(
     monkeypatch.setattr(packing, "DELAY", 0.2)
     path = made(tmp_path)
     packer = Packing(lambda text: None)
-    packer.fact(SimpleNamespace(path=path), Ended(0, "complete"))  # type: ignore[arg-type]
-    packer.fact(SimpleNamespace(path=None), Ended(0, "complete"))  # type: ignore[arg-type]
+    packer.fact(SimpleNamespace(paths=[path]), Ended(0, "complete"))  # type: ignore[arg-type]
+    packer.fact(SimpleNamespace(paths=[]), Ended(0, "complete"))  # type: ignore[arg-type]
     packer.tick(0)
     assert packer._thread is None
     assert packer.pending
@@ -133,5 +133,5 @@ def test_it_waits_until_a_trace_was_judged_and_then_packs_it(
 
 def test_one_that_was_removed_meanwhile_is_none(tmp_path: Path) -> None:
     packer = Packing(lambda text: pytest.fail(text))
-    packer.fact(SimpleNamespace(path=tmp_path / "x.sse.jsonl"), Ended(0, "complete"))  # type: ignore[arg-type]
+    packer.fact(SimpleNamespace(paths=[tmp_path / "x.sse.jsonl"]), Ended(0, "complete"))  # type: ignore[arg-type]
     packer.close(1)

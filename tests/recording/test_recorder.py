@@ -16,11 +16,12 @@ from hyperframe.frame import SettingsFrame
 
 from sse_tap.observe import Facts, Gap, How, Losses, Side
 from sse_tap.observe.facts import BodyChunks, Ended, Fact, RequestEnd, RequestHead, ResponseHead
-from sse_tap.recording.desk import Seams, Tap
+from sse_tap.recording.desk import PartDone, Seams, Tap
 from sse_tap.recording.exchange import Exchange
 from sse_tap.recording.recorder import Connection, Recorder
 from sse_tap.recording.writer import TraceWriter
 from sse_tap.trace.file import read_trace
+from sse_tap.trace.parts import joined
 from sse_tap.trace.records import Trace
 
 REQUEST = (
@@ -30,6 +31,7 @@ REQUEST = (
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 PIECES = [b"data: %d\n\n" % n for n in range(5)]
 SECRETS = (b"k1", b"s3")
+URL = "http://chat.test/chat?api_key=[redacted]"
 
 
 def chunk(data: bytes) -> bytes:
@@ -115,6 +117,46 @@ def test_a_stream_becomes_a_trace(tmp_path: Path) -> None:
     assert reason(trace) == "complete"
     assert (desk.tap.streams, desk.tap.chunks, desk.tap.recorded, desk.tap.lost) == (1, 5, 5, 0)
     assert desk.said == []
+
+
+def test_a_large_trace_goes_on_in_another_file_that_can_be_read_alone(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, roll=100)  # bytes: two chunk lines
+    heard: list[Path] = []
+
+    class Ear:
+        def fact(self, _exchange: Exchange, fact: Fact | PartDone) -> None:
+            if isinstance(fact, PartDone):
+                heard.append(fact.path)
+
+        def tick(self, _t: int) -> None: ...
+
+    desk.recorder.listeners.append(Ear())  # type: ignore[arg-type]
+    desk.stream(desk.connect())
+    parts = desk.close()
+    assert [one.header.part for one in parts] == list(range(1, len(parts) + 1))
+    assert len(parts) > 2
+    assert [reason(one) for one in parts] == ["continued"] * (len(parts) - 1) + ["complete"]
+    assert heard == sorted(tmp_path.glob("*.sse.jsonl"))[:-1]
+    for one in parts:
+        assert one.problems == ()
+        assert one.request
+        assert one.response
+        assert (one.request.url, one.response.status) == (URL, 200)
+        assert (one.request.body is None) == (one.header.part > 1)
+    (whole,) = joined(parts)
+    assert [one.data for one in whole.chunks] == PIECES
+    assert [one.t for one in whole.chunks] == [n * 1_000_000 for n in range(2, 7)]
+    assert whole.end
+    assert (whole.end.chunks, whole.end.bytes, whole.lost) == (5, len(b"".join(PIECES)), ())
+    assert (desk.tap.streams, desk.tap.chunks, desk.tap.recorded, desk.tap.lost) == (1, 5, 5, 0)
+    assert desk.said == []
+
+
+def test_a_day_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sse_tap.recording.exchange.ROLL_AFTER", 0.003)
+    desk = Desk(tmp_path, roll=1 << 30)
+    desk.stream(desk.connect())
+    assert [len(one.chunks) for one in desk.close()] == [1, 3, 1]
 
 
 def test_exchanges_of_other_types_and_unwanted_ones_leave_nothing(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_a_page_that_says_what_went_wrong_is_no_event_cut_short() -> None:
         ("protocol-error", "protocol-error", "error"),
         ("client-aborted", "client-aborted", "info"),
         ("tap-stopped", "tap-stopped", "info"),
+        ("continued", "part-missing", "info"),
         (None, "cut-trace", "warning"),
     ],
 )
