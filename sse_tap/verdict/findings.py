@@ -292,10 +292,11 @@ _SUSPICIONS: tuple[tuple[str, Callable[[Scene, Sequence[Burst]], str]], ...] = (
 
 _ERRORS = frozenset({"malformed-response", "malformed-request", "observer-stopped", "timeout"})
 _QUIET = frozenset({"informational", "upgrade", "goaway"})
+_AS_END = frozenset({"relay-failed"})  # told as what it did to the stream
 
 
 def _notes(scene: Scene) -> Iterator[Finding]:
-    for note in islice(scene.trace.notes, 20):
+    for note in islice((note for note in scene.trace.notes if note.kind not in _AS_END), 20):
         severity = "warning" if note.kind in _ERRORS else "info"
         yield scene.finding(
             f"note-{note.kind}" if note.kind in _QUIET else note.kind, severity, note.t, note.text

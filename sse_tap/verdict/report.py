@@ -29,7 +29,7 @@ from sse_tap.verdict.judge import Hop, Verdict, decide
 from sse_tap.verdict.many import findings_of_many
 from sse_tap.verdict.requests import Span, meanwhile
 from sse_tap.verdict.signature import Shape, shape_of
-from sse_tap.verdict.thresholds import MIN_HOLD, SECOND
+from sse_tap.verdict.thresholds import DATA_SILENCE, MIN_HOLD, SECOND
 
 VERSION = 1
 MOST_OTHERS = 3  # pairings tried before an ambiguous hop is judged
@@ -269,7 +269,7 @@ def _cut(hop: Hop) -> Cut:
 
 def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
     """What each trace tells, once: the same fact seen by two taps is told by the one nearest its origin."""
-    told: set[tuple[str, str]] = set()
+    told: list[Finding] = []
     watched: set[str] = set()
     for index, (seen, offset) in enumerate(zip(stream.seen, stream.offsets, strict=True)):
         same = index > 0 and _passed_on(hops[index - 1].hop)
@@ -280,9 +280,10 @@ def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
         ):
             misread = index > 0 and hops[index - 1].hop.signature == "coding-mismatch"
             silent = (known and finding.kind == SUSPECTED) or (misread and finding.kind in OF_A_READ_BODY)
-            if (finding.kind, finding.text) not in told and not silent:
-                told.add((finding.kind, finding.text))
-                yield replace(finding, at_ms=finding.at_ms + shift)
+            finding = replace(finding, at_ms=finding.at_ms + shift)
+            if not (silent or any(_same_fact(finding, other) for other in told)):
+                told.append(finding)
+                yield finding
         watched.update(sample.name for sample in seen.trace.samples)
     for up, judged in enumerate(hops):
         yield from findings_between(
@@ -296,6 +297,18 @@ def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
     if stream.reason:
         kind = "ambiguous" if stream.ambiguous else "side-by-side" if stream.matches else "attempt"
         yield Finding(kind, "warning" if stream.ambiguous else "info", 0.0, stream.reason)
+
+
+_PAUSES = ("silence", "data-silence")
+_BEGIN_TOGETHER = DATA_SILENCE // 10  # ns within which a long pause begins at every tap that it goes through
+
+
+def _same_fact(finding: Finding, told: Finding) -> bool:
+    """Whether a tap tells what another has told: in the same words, or of a pause that came to both."""
+    if finding.kind != told.kind:
+        return False
+    together = abs(finding.at_ms - told.at_ms) * MS < _BEGIN_TOGETHER
+    return finding.text == told.text or (finding.kind in _PAUSES and finding.tap != told.tap and together)
 
 
 def _passed_on(hop: Hop) -> bool:

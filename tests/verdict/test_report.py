@@ -117,6 +117,19 @@ def test_what_two_taps_saw_alike_is_told_once() -> None:
     assert kinds(found).count("mid-block") == 1
 
 
+@pytest.mark.parametrize(("late", "told"), [(40, ["model"]), (9_000, ["model", "app"])])
+def test_a_pause_that_a_rewriting_hop_passes_on_is_told_where_it_began(late: float, told: list[str]) -> None:
+    """Each tap measures its own: the words of the two need not be the same."""
+    words = [(100 * i, f"w{i} ") for i in range(1, 6)]
+    silent = [(1000 + 500 * i, comment()) for i in range(80)]
+    up = build.trace("model", [*((t, content(word)) for t, word in words), *silent], end_ms=41_000)
+    said = [(t + late, event(f'{{"content":"{word}"}}')) for t, word in words]
+    app = build.trace("app", [*said, *((t + late + 20, c) for t, c in silent[:-1])], end_ms=41_000 + late)
+    found = [one for one in report(up, app).streams[0].findings if one.kind == "data-silence"]
+    assert [one.tap for one in found] == told
+    assert "80 keepalives" in found[0].text
+
+
 def test_times_count_from_the_streams_first_request() -> None:
     sent = [(100, event("1")), (62_000, event("2"))]
     found = report(
