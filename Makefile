@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 export PYTHON
 
-.PHONY: help demo test test-rest test-all fuzz lint types format check bench soak matrix stack snapshots wheel clean
+.PHONY: help demo test test-rest test-all fuzz fuzz-guided lint types format check bench soak matrix stack snapshots wheel clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile | expand -t 18
@@ -24,6 +24,10 @@ test-all: .venv/stamp ## every test
 
 fuzz: .venv/stamp ## hostile input, new each time: make fuzz EXAMPLES=100000
 	@SSE_TAP_FUZZ=$(or $(EXAMPLES),5000) $(PYTEST) --timeout=0 tests/fuzz $(ARGS)
+
+fuzz-guided: .venv/stamp ## the same, led by coverage (atheris): make fuzz-guided SECONDS=60
+	@$(BIN)/python -m pip install -qq "atheris>=3,<4"
+	@$(BIN)/python -m tests.fuzz.guided --seconds $(or $(SECONDS),60) $(ARGS)
 
 lint: .venv/stamp ## ruff: lint and format
 	@$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from sse_tap import __version__
 from sse_tap.blocks.ndjson import NDJSON_TYPES
+from sse_tap.trace.line import MAX_TIME
 from sse_tap.trace.records import (
     Chunks,
     Clock,
@@ -25,7 +26,7 @@ from sse_tap.trace.records import (
 from sse_tap.trace.redact import Unreadable, redact_headers, redact_request_body, redact_url
 
 STREAM_TYPES = NDJSON_TYPES | {"text/event-stream"}
-MAX_T = 1 << 62  # ns; what a stranger's numbers are held to
+MAX_T = MAX_TIME - 1  # ns; what a stranger's numbers are held to
 
 VERSIONS = {
     "h2": "HTTP/2.0",
@@ -134,15 +135,21 @@ def _chunks(found: Found) -> Chunks:
     return built
 
 
+_FIRST_DAY = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_DAY = datetime(2115, 12, 31, tzinfo=UTC)
+
+
 def _held(t: int) -> int:
     return min(max(t, 0), MAX_T)
 
 
 def _written(moment: datetime) -> str:
+    """A moment as `started_at`; what lies outside of what a trace takes, at its border."""
     try:
         moment = moment.astimezone(UTC)
     except OverflowError:  # the first or last day of the calendar
         moment = moment.replace(tzinfo=UTC)
+    moment = min(max(moment, _FIRST_DAY), _LAST_DAY)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

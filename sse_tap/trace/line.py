@@ -33,6 +33,9 @@ from sse_tap.trace.records import (
 )
 
 MAX_INT: Final = (1 << 63) - 1
+MAX_TIME: Final = (1 << 60) - 1
+"""ns, 36 years: sums and differences of such times stay below 2^63, in which columns of them are kept."""
+_LAST_START: Final = 1 << 62  # ns since 1970: the year 2116
 _MAX_TEXT_CHUNK: Final = 2 << 20  # escapes make six bytes of one, Base64 four of three
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -242,6 +245,17 @@ def _count(record: Fields, key: str) -> int:
     return value
 
 
+def _time(record: Fields, key: str = "t") -> int:
+    value = _count(record, key)
+    if value > MAX_TIME:
+        raise _bad(key, "a time below 2^60 ns")
+    return value
+
+
+def _time_or_none(record: Fields, key: str) -> int | None:
+    return _time(record, key) if key in record else None
+
+
 def _count_or_none(record: Fields, key: str) -> int | None:
     return _count(record, key) if key in record else None
 
@@ -315,7 +329,7 @@ def _make_header(record: Fields) -> Header:
     if not 1 <= len(header.id) <= 128:
         raise _bad("id", "1 to 128 characters")
     if not _is_time(header):
-        raise _bad("started_at", "an RFC 3339 time")
+        raise _bad("started_at", "an RFC 3339 time from 1970 to 2115")
     return header
 
 
@@ -324,7 +338,7 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\
 
 def _is_time(header: Header) -> bool:
     try:
-        return bool(_RFC3339.fullmatch(header.started_at)) and header.started_ns is not None
+        return bool(_RFC3339.fullmatch(header.started_at)) and 0 <= header.started_ns < _LAST_START
     except (ValueError, OverflowError):
         return False
 
@@ -341,7 +355,7 @@ def _part(record: Fields) -> tuple[int, int, int]:
 def _make_clock(value: object) -> Clock:
     if not isinstance(value, dict):
         raise _bad("clock", "an object")
-    return Clock(_text(value, "name"), _count(value, "origin_ns"), _text(value, "boot_id"))
+    return Clock(_text(value, "name"), _time(value, "origin_ns"), _text(value, "boot_id"))
 
 
 def _versions(value: object) -> Mapping[str, str]:
@@ -356,7 +370,7 @@ def _make_request(record: Fields) -> Request:
         raise _bad("body_truncated", "true or false")
     has_body = not truncated and not record.keys().isdisjoint(("body", "body_b64"))
     return Request(
-        t=_count(record, "t"),
+        t=_time(record),
         method=_text(record, "method"),
         url=_text(record, "url"),
         http_version=_text(record, "http_version"),
@@ -373,34 +387,34 @@ def _make_response(record: Fields) -> Response:
     status = _count(record, "status")
     if status > 999:
         raise _bad("status", "a status code")
-    return Response(_count(record, "t"), status, _text(record, "http_version"), _headers(record))
+    return Response(_time(record), status, _text(record, "http_version"), _headers(record))
 
 
 def _make_chunk(record: Fields) -> Chunk:
-    queued, handed = _count_or_none(record, "queued") or 0, _count_or_none(record, "handed") or 0
-    return Chunk(_count(record, "t"), _count(record, "read"), _bytes(record, "data"), queued, handed)
+    queued, handed = _count_or_none(record, "queued") or 0, _time_or_none(record, "handed") or 0
+    return Chunk(_time(record), _count(record, "read"), _bytes(record, "data"), queued, handed)
 
 
 def _make_trailers(record: Fields) -> Trailers:
-    return Trailers(_count(record, "t"), _headers(record))
+    return Trailers(_time(record), _headers(record))
 
 
 def _make_lost(record: Fields) -> Lost:
-    return Lost(_count(record, "t"), _count(record, "chunks"), _count(record, "bytes"))
+    return Lost(_time(record), _count(record, "chunks"), _count(record, "bytes"))
 
 
 def _make_lag(record: Fields) -> Lag:
     ms = record.get("ms")
     if type(ms) not in (int, float) or not isinstance(ms, int | float) or not 0 <= ms <= MAX_INT:
         raise _bad("ms", "a number of at least 0")
-    return Lag(_count(record, "t"), float(ms))
+    return Lag(_time(record), float(ms))
 
 
 def _make_sample(record: Fields) -> Sample:
     gone = record.get("gone", False)
     if not isinstance(gone, bool):
         raise _bad("gone", "true or false")
-    t, name = _count(record, "t"), _text(record, "name")
+    t, name = _time(record), _text(record, "name")
     if gone:
         return Sample(t, name, gone=True)
     limit, throttled = (_count_or_none(record, key) or 0 for key in ("limit", "throttled"))
@@ -408,17 +422,17 @@ def _make_sample(record: Fields) -> Sample:
 
 
 def _make_note(record: Fields) -> Note:
-    return Note(_count(record, "t"), _text(record, "kind"), _text(record, "text"))
+    return Note(_time(record), _text(record, "kind"), _text(record, "text"))
 
 
 def _make_end(record: Fields) -> End:
     return End(
-        t=_count(record, "t"),
+        t=_time(record),
         reason=_text(record, "reason"),
         chunks=_count(record, "chunks"),
         bytes=_count(record, "bytes"),
-        client_closed_t=_count_or_none(record, "client_closed_t"),
-        upstream_closed_t=_count_or_none(record, "upstream_closed_t"),
+        client_closed_t=_time_or_none(record, "client_closed_t"),
+        upstream_closed_t=_time_or_none(record, "upstream_closed_t"),
     )
 
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from sse_tap.blocks.ndjson import NDJSON_TYPES
-from sse_tap.importing import CannotImport, Found, later, streams, trace_of, version_of
+from sse_tap.importing import MAX_T, CannotImport, Found, later, streams, trace_of, version_of
+from sse_tap.trace.line import decode, encode
 
 FOUND = Found(
     started=datetime(2026, 11, 22, 14, 40, tzinfo=timezone(timedelta(hours=1))),
@@ -46,10 +47,10 @@ def test_a_body_without_secrets_has_its_hash_and_one_that_cannot_be_read_is_left
 def test_times_and_reads_never_go_back_and_have_an_end() -> None:
     built = trace_of(FOUND, "browser", "har")
     assert [(chunk.t, chunk.read, chunk.data) for chunk in built.chunks] == [
-        *((10, 1, b"a"), (10, 3, b"b"), (1 << 62, 9, b"c"))
+        *((10, 1, b"a"), (10, 3, b"b"), (MAX_T, 9, b"c"))
     ]
     assert built.end
-    assert built.end.t == 1 << 62
+    assert built.end.t == MAX_T
 
 
 def test_the_same_exchange_has_the_same_id() -> None:
@@ -78,6 +79,13 @@ def test_versions_by_any_name() -> None:
     assert [version_of(name) for name in ("h2", "http/2.0", "HTTP/2", "h3", "HTTP/1.0", "http/1.1", "")] == [
         *("HTTP/2.0", "HTTP/2.0", "HTTP/2.0", "HTTP/3.0", "HTTP/1.0", "HTTP/1.1", "HTTP/1.1")
     ]
+
+
+@pytest.mark.parametrize(("year", "kept"), [(1, "1970-01-01"), (1969, "1970-01-01"), (9999, "2115-12-31")])
+def test_what_no_clock_says_is_held_to_what_a_trace_takes(year: int, kept: str) -> None:
+    trace = trace_of(replace(FOUND, started=datetime(year, 6, 1, tzinfo=UTC)), "tap", "x")
+    assert trace.header.started_at.startswith(kept)
+    assert decode(encode(trace.header)) == trace.header
 
 
 def test_the_calendar_has_an_end() -> None:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sse_tap.trace.line import TraceError, VersionError, decode, encode, encode_chunks, parse_strings
+from sse_tap.trace.line import (
+    MAX_TIME,
+    TraceError,
+    VersionError,
+    decode,
+    encode,
+    encode_chunks,
+    parse_strings,
+)
 from sse_tap.trace.records import (
     Chunk,
     Clock,
@@ -30,15 +40,17 @@ HEADER = Header("edge", "1f3a", "2026-11-22T13:40:11.123456Z", Clock("monotonic"
 MAX = 2**63 - 1
 
 counts = st.integers(0, MAX)
+times = st.integers(0, MAX_TIME)
+days = st.datetimes(datetime(1970, 1, 1), datetime(2115, 12, 31))
 texts = st.text()
 headers = st.lists(st.tuples(texts, texts), max_size=3).map(tuple)
-clocks = st.builds(Clock, texts, counts, texts)
+clocks = st.builds(Clock, texts, times, texts)
 records = st.one_of(
     st.builds(
         Header,
         tap=texts,
         id=st.text(min_size=1, max_size=128),
-        started_at=st.datetimes().map(lambda at: at.isoformat() + "Z"),
+        started_at=days.map(lambda at: at.isoformat() + "Z"),
         clock=clocks,
         recorder=st.dictionaries(texts, texts, max_size=2),
         listen=texts,
@@ -48,7 +60,7 @@ records = st.one_of(
     ),
     st.builds(
         Request,
-        counts,
+        times,
         texts,
         texts,
         texts,
@@ -58,13 +70,13 @@ records = st.one_of(
         body_bytes=st.none() | counts,
         body_truncated=st.just(False),
     ),
-    st.builds(Response, counts, st.integers(0, 999), texts, headers),
-    st.builds(Chunk, counts, counts, st.binary() | texts.map(str.encode), counts),
-    st.builds(Trailers, counts, headers),
-    st.builds(Lost, counts, counts, counts),
-    st.builds(Lag, counts, st.floats(0, 1e15)),
-    st.builds(Note, counts, texts, texts),
-    st.builds(End, counts, texts, counts, counts, st.none() | counts, st.none() | counts),
+    st.builds(Response, times, st.integers(0, 999), texts, headers),
+    st.builds(Chunk, times, counts, st.binary() | texts.map(str.encode), counts, times),
+    st.builds(Trailers, times, headers),
+    st.builds(Lost, times, counts, counts),
+    st.builds(Lag, times, st.floats(0, 1e15)),
+    st.builds(Note, times, texts, texts),
+    st.builds(End, times, texts, counts, counts, st.none() | times, st.none() | times),
 )
 
 
@@ -319,3 +331,18 @@ def test_chunks_are_encoded_fast_enough_for_a_saturated_stream() -> None:
         encode_chunks(t, t, [piece] * 10)
     # Measured: 1.4 million a second; a tenth of that is an alarm and no noise.
     assert 20_000 / (time.process_time() - started) > 140_000
+
+
+@pytest.mark.parametrize(
+    ("was", "put", "why"),
+    [
+        ('"t":2', f'"t":{MAX_TIME + 1}', '"t" is missing or not a time below 2^60 ns'),
+        ('"origin_ns":7', f'"origin_ns":{MAX_TIME + 1}', '"origin_ns" is missing or not a time'),
+        ("2026-11-22", "2116-11-22", '"started_at" is missing or not an RFC 3339 time from 1970 to 2115'),
+        ("2026-11-22", "1969-11-22", '"started_at" is missing or not'),
+    ],
+)
+def test_times_with_which_nothing_can_be_reckoned_are_malformed(was: str, put: str, why: str) -> None:
+    (line,) = [text for one in (HEADER, Chunk(2, 1, b"a")) if was in (text := encode(one).decode())]
+    with pytest.raises(TraceError, match=re.escape(why)):
+        decode(line.replace(was, put).encode())
