@@ -37,7 +37,7 @@ def target_of(text: str) -> Target:
 
 
 class _Process:
-    """A process with its children, by psutil; the limit and the throttling are its cgroup's (version 2)."""
+    """A process with its children, by psutil; the limit and the throttling are its control group's."""
 
     def __init__(self, text: str) -> None:
         if not text.isdecimal() or not 0 < int(text) < 1 << 31:
@@ -68,19 +68,50 @@ class _Process:
 
 def _cgroup(pid: int) -> tuple[int, int]:
     """Bytes that a process may use, and ns for which it was throttled; 0 where that is not known."""
-    try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text("ascii", "replace").splitlines()
-    except OSError:
-        return 0, 0
-    inside = next((line[3:] for line in lines if line.startswith("0::/")), None)
-    if inside is None or ".." in inside:
-        return 0, 0
-    place = _CGROUPS / inside.lstrip("/")
-    limit = _number(place / "memory.max")
-    with suppress(OSError, ValueError):
-        fields = dict(line.split() for line in (place / "cpu.stat").read_text("ascii").splitlines())
-        return limit, int(fields.get("throttled_usec", "0")) * 1000
-    return limit, 0
+    with suppress(OSError):
+        return limits_of(Path(f"/proc/{pid}/cgroup").read_text("ascii", "replace"))
+    return 0, 0
+
+
+def limits_of(groups: str) -> tuple[int, int]:
+    """The same of control groups, as `/proc/PID/cgroup` lists them (cgroups(7)): version 2, 1, or both."""
+    limits, throttled = [0], 0
+    for line in groups.splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, inside = rest.partition(":")
+        if not inside.startswith("/") or ".." in inside:
+            continue
+        if not controllers:
+            for mount in (_CGROUPS, _CGROUPS / "unified"):
+                limits += _limits(mount, inside, "memory.max")
+                throttled = throttled or _throttled(mount, inside, "throttled_usec") * 1000
+        elif "memory" in controllers.split(","):
+            limits += _limits(_CGROUPS / "memory", inside, "memory.limit_in_bytes")
+        elif "cpu" in controllers.split(","):
+            mounts = (_CGROUPS / "cpu", _CGROUPS / controllers)
+            throttled = throttled or max(_throttled(mount, inside, "throttled_time") for mount in mounts)
+    return min(filter(None, limits), default=0), throttled
+
+
+_UNLIMITED = 1 << 60  # bytes: version 1 says so of no limit
+
+
+def _limits(mount: Path, inside: str, name: str) -> list[int]:
+    """The limits of a group and of those that it is in; within a container its own may be the mount's."""
+    place, found = mount / inside.lstrip("/"), []
+    while True:
+        found.append(_number(place / name))
+        if place == mount:
+            return [limit for limit in found if 0 < limit < _UNLIMITED]
+        place = place.parent
+
+
+def _throttled(mount: Path, inside: str, name: str) -> int:
+    for place in (mount / inside.lstrip("/"), mount):
+        with suppress(OSError, ValueError):
+            fields = dict(line.split() for line in (place / "cpu.stat").read_text("ascii").splitlines())
+            return int(fields.get(name, "0"))
+    return 0
 
 
 def _number(file: Path) -> int:

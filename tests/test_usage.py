@@ -16,7 +16,7 @@ import pytest
 
 from sse_tap.recording.watch import WatchError
 from sse_tap.trace.records import Sample
-from sse_tap.usage import container_sample, target_of
+from sse_tap.usage import container_sample, limits_of, target_of
 
 STATS = {
     "id": "abc",
@@ -49,6 +49,48 @@ def test_a_process_is_sampled_until_it_ends(sleeper: subprocess.Popen[bytes]) ->
 def test_children_count(sleeper: subprocess.Popen[bytes]) -> None:
     mine = target_of(str(os.getpid())).sample(0)
     assert mine.rss > target_of(str(sleeper.pid)).sample(0).rss > 30_000_000
+
+
+GROUPS = {
+    "v2": ("0::/system.slice/app", {"system.slice/app": ("memory.max", "500")}),
+    "v2, the limit of what it is in": ("0::/a/b", {"a": ("memory.max", "400"), "a/b": ("memory.max", "max")}),
+    "v2, in a container": ("0::/../x\n0::/gone", {"": ("memory.max", "300")}),
+    "v1": ("4:memory:/app", {"memory/app": ("memory.limit_in_bytes", "600")}),
+    "v1, no limit": ("4:memory:/app", {"memory/app": ("memory.limit_in_bytes", "9223372036854771712")}),
+    "both": ("4:memory:/app\n0::/", {"memory/app": ("memory.limit_in_bytes", "700")}),
+    "neither": ("", {}),
+}
+
+
+@pytest.mark.parametrize(("name", "limit"), zip(GROUPS, (500, 400, 300, 600, 0, 700, 0), strict=True))
+def test_the_memory_that_a_control_group_may_use(
+    name: str, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sse_tap.usage._CGROUPS", tmp_path)
+    groups, files = GROUPS[name]
+    for place, (file, text) in files.items():
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / file).write_text(f"{text}\n")
+    assert limits_of(groups) == (limit, 0)
+
+
+@pytest.mark.parametrize(
+    ("groups", "place", "stat"),
+    [
+        ("0::/app", "app", "usage_usec 9\nthrottled_usec 5\n"),
+        ("0::/app", "unified/app", "throttled_usec 5\n"),
+        ("2:cpu,cpuacct:/app", "cpu,cpuacct/app", "nr_periods 7\nthrottled_time 5000\n"),
+        ("2:cpu:/app", "cpu/app", "throttled_time 5000\n"),
+        ("2:cpu:/elsewhere", "cpu", "throttled_time 5000\n"),
+    ],
+)
+def test_how_long_its_limit_kept_it_from_running(
+    groups: str, place: str, stat: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sse_tap.usage._CGROUPS", tmp_path)
+    (tmp_path / place).mkdir(parents=True)
+    (tmp_path / place / "cpu.stat").write_text(stat)
+    assert limits_of(groups) == (0, 5000)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,14 @@ import time
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
 from sse_tap.blocks.sse import Comment, Event, SSEParser
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionMessageParam
 
 NODE = Path(__file__).parents[1] / "clients"
 PACKAGES = ("axios@1", "eventsource-parser@3")
@@ -85,6 +89,26 @@ def ask(url: str, body: dict[str, object] | None, *, leave: float | None = None,
             seen.left, seen.error = leave is not None, None if leave else type(error).__name__
         except httpx.HTTPError as error:
             seen.error = type(error).__name__
+    seen.took = (time.monotonic() - begin) * 1000
+    return seen
+
+
+def chat_of_openai(provider: str, model: str, scene: str) -> Seen:
+    """The openai client at a provider; each of its chunks is an event."""
+    from openai import OpenAI, OpenAIError
+
+    seen, begin = Seen(), time.monotonic()
+    client = OpenAI(base_url=f"{provider}/api/v1", api_key="none", max_retries=0)
+    asked: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Why does my chat stall?"}]
+    try:
+        with client.chat.completions.create(
+            model=model, messages=asked, stream=True, extra_query={"scene": scene}
+        ) as chunks:
+            for chunk in chunks:
+                seen.events.append(((time.monotonic() - begin) * 1000, chunk.to_json(indent=None)))
+        seen.events.append(((time.monotonic() - begin) * 1000, "[DONE]"))
+    except OpenAIError as error:
+        seen.error = type(error).__name__
     seen.took = (time.monotonic() - begin) * 1000
     return seen
 

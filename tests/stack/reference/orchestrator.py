@@ -22,11 +22,12 @@ from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, MessagesState, StateGraph
 from starlette.middleware.base import BaseHTTPMiddleware
 
+from tests.stack.reference.scenes import MEMORY
+
 HEADERS = {"Cache-Control": "no-cache", "Connection": "keep-alive", "X-Accel-Buffering": "no"}
 KEEPALIVE_S = 0.5  # 15 s in the team's, as all times here are shorter
 KEEPALIVE = ": OPENROUTER PROCESSING\n\n"  # LangChain drops the provider's own: it is said in their place
 JOINED = 8
-MEMORY = 1_700_000_000
 BLOCKED_S = 0.5
 
 FAULTS = {

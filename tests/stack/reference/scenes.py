@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CADDY, APP = "origin→edge", "model→origin"
+MEMORY = 1_700_000_000  # bytes that the fault `memory` keeps of each chat
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ class Scene:
 
     `caddy`: lines of Caddy's reverse_proxy. `model`: how the provider behaves; `fault`: the orchestrator.
     `follows`: what comes of it, as (tap, finding). `leave`: s after which the client goes; `pause`: s for
-    which it rests before each read. `client`: a script of Node's, or httpx. `plain`: it speaks plain HTTP to
-    the tap. `beside`: it takes long, so that the others run meanwhile. `taps`: how many traces there are.
+    which it rests before each read. `client`: a script of Node's, openai, or httpx. `plain`: it speaks plain
+    HTTP to the tap. `beside`: it takes long, so that the others run meanwhile. `taps`: how many traces there
+    are. `limited`: the orchestrator may use little more memory than its fault takes. `sees`: a pattern of
+    what the client sees of it.
     """
 
     name: str
@@ -55,11 +58,24 @@ class Scene:
     plain: bool = False
     beside: bool = False
     taps: int = 3
+    limited: bool = False
+    sees: str = r"first event after"
+
+    @property
+    def needs_node(self) -> bool:
+        """Whether its client is a script of Node's."""
+        return self.client.endswith(".mjs")
+
+    @property
+    def stack(self) -> tuple[str, bool]:
+        """What must be the same of scenes that share a stack."""
+        return self.caddy, self.limited
 
 
 SCENES = (
     Scene("healthy", "nothing"),
     Scene("axios", "nothing; the client is axios, over plain HTTP", client="axios.mjs", plain=True),
+    Scene("openai", "nothing; the openai client asks the provider itself", client="openai", taps=1),
     Scene("fetch", "nothing; the client is fetch with eventsource-parser", client="fetch.mjs"),
     Scene("count", "nothing; the counting endpoint", target="/test/stream?n=10&interval=0.2", taps=2),
     Scene("middleware", "BaseHTTPMiddleware around the application", target="/wrapped/chat/stream"),
@@ -69,6 +85,7 @@ SCENES = (
         (Says(CADDY, "coalesces", "whole-response", remedy="response_buffers"),),
         caddy="response_buffers 64KiB",
         follows=(("edge", "headers-withheld"), ("edge", "comments-late"), ("edge", "comments-merged")),
+        sees=r"all \d+ at once",
     ),
     Scene(
         "caddy-timeout",
@@ -78,12 +95,14 @@ SCENES = (
         model="silent",
         fault="mute",
         follows=(("edge", "upstream-reset"),),
+        sees=r"broken off after [23]\.",
     ),
     Scene(
         "gzip",
         "a compressor that is not flushed, in the application",
         (Says(APP, "coalesces", "compressor", remedy="compression"),),
         fault="gzip",
+        sees=r"all \d+ at once",
     ),
     Scene(
         "join",
@@ -97,12 +116,14 @@ SCENES = (
         (Says(APP, "coalesces", remedy="find the blocking call"),),
         model="long",
         fault="blocking",
+        sees=r"in bursts|a silence of",
     ),
     Scene(
         "updates",
         '`stream_mode="updates"`',
         (Says(APP, "coalesces", "whole-response", remedy="yield each piece"),),
         fault="updates",
+        sees=r"first event after [2-9]",
     ),
     Scene(
         "keepalive-between",
@@ -111,6 +132,7 @@ SCENES = (
         model="silent",
         fault="between",
         beside=True,
+        sees=r"a silence of [78]\.",
     ),
     Scene(
         "no-keepalive",
@@ -119,12 +141,14 @@ SCENES = (
         model="ponders",
         fault="mute",
         beside=True,
+        sees=r"first event after [789]\.",
     ),
     Scene(
         "thinks",
         "the model thinks for long, behind comments",
         model="thinks",
         beside=True,
+        sees=r"first event after [789]\.",
     ),
     Scene(
         "wedged",
@@ -133,12 +157,14 @@ SCENES = (
         model="wedged",
         leave=34.0,
         beside=True,
+        sees=r"left$",
     ),
     Scene(
         "stops",
         "the provider breaks off",
         (Says(tap="model", finding="upstream-reset"), Says(tap="origin", finding="stream-error")),
         model="stops",
+        sees=r"an error in the stream",
     ),
     Scene(
         "fails",
@@ -146,6 +172,7 @@ SCENES = (
         (Says(tap="model", finding="stream-error"),),
         model="fails",
         follows=(("origin", "stream-error"),),
+        sees=r"an error in the stream",
     ),
     Scene(
         "busy",
@@ -153,6 +180,7 @@ SCENES = (
         (Says(tap="model", finding="no-stream"),),
         model="busy",
         follows=(("origin", "stream-error"),),
+        sees=r"an error in the stream",
     ),
     Scene(
         "slow-client",
@@ -162,8 +190,17 @@ SCENES = (
         pause=0.02,
         taps=2,
     ),
-    Scene("abort", "nothing; the client leaves", model="slow", leave=1.5),
-    Scene("stop-button", "nothing; an AbortController ends it", model="slow", client="abort.mjs"),
+    Scene(
+        "memory",
+        "the application comes near its memory limit",
+        (Says(tap="origin", finding="memory-limit"),),
+        fault="memory",
+        limited=True,
+    ),
+    Scene("abort", "nothing; the client leaves", model="slow", leave=1.5, sees=r"left$"),
+    Scene(
+        "stop-button", "nothing; an AbortController ends it", model="slow", client="abort.mjs", sees=r"left$"
+    ),
     Scene(
         "abort-lost",
         "the model is asked by a task that nobody cancels",
@@ -171,5 +208,6 @@ SCENES = (
         model="slow",
         fault="deaf",
         leave=1.5,
+        sees=r"left$",
     ),
 )

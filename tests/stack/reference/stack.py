@@ -15,6 +15,8 @@ from sse_tap.demo.caddy import find_caddy
 from sse_tap.demo.process import Child, ProcessError
 from sse_tap.demo.taps import Taps
 from sse_tap.util.ports import free_port
+from tests.stack.reference.cell import Cell
+from tests.stack.reference.scenes import MEMORY
 
 ROOT = Path(__file__).parents[3]
 CADDYFILE = Template("""\
@@ -86,11 +88,13 @@ class Stack:
     """client → edge tap → Caddy → origin tap → orchestrator → model tap → provider, for a `with` block.
 
     `url`: where clients ask, over HTTPS with mitmproxy's certificate (`ca`). The same tap takes plain HTTP
-    (`plain`): then there is no certificate to trust.
+    (`plain`): then there is no certificate to trust. `limited`: the orchestrator may use little more memory
+    than its fault takes.
     """
 
-    def __init__(self, provider: str, folder: Path, caddy: str = "") -> None:
+    def __init__(self, provider: str, folder: Path, caddy: str = "", *, limited: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._limited = limited
         self._folder, self._caddy, self._provider = folder, caddy, provider
         self._caddy_port = free_port()
         self._orchestrator_port = 0
@@ -100,6 +104,8 @@ class Stack:
         with ExitStack() as starting:
             model = starting.enter_context(self._taps("model", self._provider))
             app = starting.enter_context(Program("orchestrator", self._folder, model.urls["model"]))
+            if self._limited:
+                starting.enter_context(Cell(app.pid, MEMORY + MEMORY // 20))
             origin = starting.enter_context(self._taps("origin", app.url, "--watch", str(app.pid)))
             caddy = Caddy(origin.tap_ports["origin"], self._folder, self._caddy, self._caddy_port)
             starting.enter_context(caddy)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sse_tap.demo.process import ProcessError
-from tests.stack.reference.clients import Seen, ask, install_node, node
+from tests.stack.reference.cell import can_limit
+from tests.stack.reference.clients import Seen, ask, chat_of_openai, install_node, node
 from tests.stack.reference.scenes import SCENES, Says, Scene
 from tests.stack.reference.stack import ROOT, Models, Stack
 
@@ -55,9 +57,9 @@ def run(scenes: Sequence[Scene], folder: Path, node_folder: Path | None) -> list
     rows: dict[str, Row] = {}
     folder.mkdir(parents=True, exist_ok=True)
     with Models(folder) as models:
-        by_caddy = groupby(sorted(scenes, key=lambda scene: scene.caddy), key=lambda scene: scene.caddy)
-        for number, (caddy, group) in enumerate(by_caddy):
-            with Stack(models.url, folder / f"stack{number}", caddy) as stack:
+        by_stack = groupby(sorted(scenes, key=lambda scene: scene.stack), key=lambda scene: scene.stack)
+        for number, ((caddy, limited), group) in enumerate(by_stack):
+            with Stack(models.url, folder / f"stack{number}", caddy, limited=limited) as stack:
                 seen = play([*group], stack, node_folder)
                 judged = hops(stack.recordings)
             rows |= {scene.name: row_of(scene, what, judged) for scene, what in seen}
@@ -76,7 +78,7 @@ def play(scenes: Sequence[Scene], stack: Stack, node_folder: Path | None) -> lis
             if scene.fault == "blocking":
                 found += [(each, future.result()) for each, future in beside]
                 beside = []
-            if scene.client and node_folder is None:
+            if scene.needs_node and node_folder is None:
                 continue
             found.append((scene, one(scene, stack, node_folder)))
         found += [(each, future.result()) for each, future in beside]
@@ -86,6 +88,8 @@ def play(scenes: Sequence[Scene], stack: Stack, node_folder: Path | None) -> lis
 
 def one(scene: Scene, stack: Stack, node_folder: Path | None) -> Seen:
     """One request."""
+    if scene.client == "openai":
+        return chat_of_openai(stack.taps["model"].urls["model"], scene.model, scene.name)
     mark = "&" if "?" in scene.target else "?"
     url = f"{stack.plain if scene.plain else stack.url}{scene.target}{mark}scene={scene.name}"
     url += f"&fault={scene.fault}" if scene.fault else ""
@@ -125,6 +129,8 @@ def row_of(scene: Scene, seen: Seen, judged: dict[str, Any]) -> Row:
     if len(stream["taps"]) != scene.taps:
         names = "→".join(tap["name"] for tap in stream["taps"])
         wrong.append(f"traces of {scene.taps} taps belong together, and only {names} did")
+    if not re.search(scene.sees, seen.symptom):
+        wrong.append(f"the client is to see {scene.sees!r}")
     wrong += [f"not said: {says.short}" for says in scene.says if not is_said(says, stream)]
     wrong += blamed(scene, stream)
     said = [*said_of(scene, stream)]
@@ -217,6 +223,9 @@ def main() -> int:
         node_folder = install_node(home / "node")
         if node_folder is None:
             print("no Node.js with npm: its clients are left out", file=sys.stderr)
+        if any(scene.limited for scene in scenes) and not can_limit():
+            print("no memory limit can be set here: memory is left out", file=sys.stderr)
+            scenes = [scene for scene in scenes if not scene.limited]
         if args.serve:
             return serve(home)
         marks: Counter[str] = Counter()
