@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +31,8 @@ from sse_tap.verdict.thresholds import MIN_HOLD
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # as shells have it
 PATIENCE = 20.0  # seconds for the tap to start, and to write its last
 CA = "mitmproxy-ca-cert.pem"
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?")
+JAVA_STORE, JAVA_PASSWORD = "java.p12", "changeit"  # no secret: what is in it is public
 NOTHING = "sse-tap run: no stream was recorded: none came, or the command does not heed HTTPS_PROXY"
 # Where programs look for the authorities they trust: Node adds to its own, the others take this one instead.
 BUNDLE_OF = (
@@ -152,17 +156,49 @@ def _bundle(place: Path) -> None:
     with suppress(OSError):
         own += "\n" + Path(roots).read_text("utf-8", "replace")
     (place / "bundle.pem").write_text(own, "utf-8")
+    _trust_store(place)
+
+
+def _trust_store(place: Path) -> None:
+    """The same authorities as Java reads them, where there is one: PKCS #12, by means that an old one has."""
+    if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
+        return
+    with suppress(ImportError, ValueError, OSError):
+        from cryptography.hazmat.primitives.hashes import SHA1
+        from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
+        from cryptography.x509 import load_pem_x509_certificate
+
+        found = []
+        for text in _CERTIFICATE.findall((place / "bundle.pem").read_bytes()):
+            with (
+                suppress(ValueError),
+                warnings.catch_warnings(action="ignore"),
+            ):  # some roots are odd, and old
+                found.append(load_pem_x509_certificate(text))
+        named = [pkcs12.PKCS12Certificate(one, str(number).encode()) for number, one in enumerate(found)]
+        locked = (
+            PrivateFormat.PKCS12.encryption_builder()
+            .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
+            .hmac_hash(SHA1())
+            .build(JAVA_PASSWORD.encode())
+        )
+        (place / JAVA_STORE).write_bytes(pkcs12.serialize_java_truststore(named, locked))
 
 
 def environment_of(given: Mapping[str, str], port: int, place: Path) -> dict[str, str]:
     """The environment in which programs ask the tap, and trust its certificates.
 
-    NO_PROXY is emptied: streams of this machine are what it is about. Java's own store is not touched: it is
-    told of the proxy alone.
+    NO_PROXY is emptied: streams of this machine are what it is about.
     """
     proxy, bundle = f"http://127.0.0.1:{port}", str(place / "bundle.pem")
     java = [given.get("JAVA_TOOL_OPTIONS", ""), "-Dhttp.nonProxyHosts="]
     java += [f"-D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={port}" for scheme in ("http", "https")]
+    if (place / JAVA_STORE).exists():
+        java += [
+            f'"-Djavax.net.ssl.trustStore={place / JAVA_STORE}"',
+            "-Djavax.net.ssl.trustStoreType=PKCS12",
+        ]
+        java += [f"-Djavax.net.ssl.trustStorePassword={JAVA_PASSWORD}"]
     names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     return {
         **given,

@@ -116,6 +116,35 @@ def test_the_openai_client(tmp_path: Path, origin: Origin) -> None:
     assert "asked for a stream and got 404" in done.stderr  # such a request is recorded whatever comes of it
 
 
+JAVA = """
+import java.net.*;
+import java.net.http.*;
+
+public class Ask {
+    public static void main(String[] given) throws Exception {
+        System.out.write(new URL(given[0]).openStream().readAllBytes());
+        var request = HttpRequest.newBuilder(URI.create(given[0])).build();
+        var answer = HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString());
+        System.out.print(answer.version());
+    }
+}
+"""
+
+
+@pytest.mark.slow
+@needs(shutil.which("java"), "java")
+def test_java_trusts_the_tap(tmp_path: Path) -> None:
+    """By both of its clients; the newer one over HTTP/2."""
+    (tmp_path / "Ask.java").write_text(JAVA)
+    how = {"method": "GET", "body": b"", "headers": (*SSE, ("transfer-encoding", "chunked"))}
+    built = trace("x", [(20.0, event("a")), (40.0, DONE)], **how)  # type: ignore[arg-type]
+    with Replay(built, tls=True) as server:
+        done = run(tmp_path, "-k", "--", "java", "Ask.java", server.url)
+    assert done.stdout.encode() == event("a") + DONE + b"HTTP_2", done.stderr
+    found = [read_trace(path) for path in find_traces([tmp_path / "rec"])]
+    assert [one.header.fidelity for one in found] == ["wire", "wire"]
+
+
 def test_the_exit_status_is_the_commands(tmp_path: Path) -> None:
     done = run(tmp_path, "--", "sh", "-c", "exit 3")
     assert done.returncode == 3
