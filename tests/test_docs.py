@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -62,6 +63,7 @@ from sse_tap.verdict.thresholds import (
     WELL,
 )
 from tests.markdown import Fence, anchors, fences, first_cells, links, section, spans
+from tests.needs import needs
 from tests.verdict.ends import WAYS, ended
 from tests.words import called, signatures, unnoticed
 
@@ -326,6 +328,28 @@ def test_the_compose_file_is_one_and_its_command_line_is_taken() -> None:
     assert recording[0][recording[0].index("-o") + 1] in mounted
     published = {port.partition(":")[2] for port in services["tap"]["ports"]}
     assert published <= {word.split(":")[1] for word in recording[0] if word.startswith("edge=")}
+
+
+def composer() -> list[str] | None:
+    """Docker Compose: by itself or as Docker's plugin; its `config` needs no engine."""
+    if program := shutil.which("docker-compose"):
+        return [program]
+    docker = shutil.which("docker")
+    has_it = docker and not subprocess.run([docker, "compose", "version"], capture_output=True).returncode
+    return [docker, "compose"] if docker and has_it else None
+
+
+@pytest.mark.slow
+@needs(composer(), "docker-compose")
+def test_docker_compose_takes_the_compose_file(tmp_path: Path) -> None:
+    [text] = [fence.text for fence in yaml_fences() if "\nservices:" in f"\n{fence.text}"]
+    (tmp_path / "compose.yaml").write_text(text)
+    command = [*(composer() or []), "-f", "compose.yaml", "config"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    tap = YAML(typ="safe").load(done.stdout)["services"]["tap"]
+    assert "sse-tap record" in str(tap["command"])
+    assert "8443" in str(tap["ports"])
 
 
 def test_the_ci_jobs_commands_are_taken() -> None:
