@@ -157,6 +157,8 @@ def test_where_nothing_was_done_there_is_no_cause(verdict: str) -> None:
         (Clues(length=True), "whole-response", "middleware"),
         (Clues("starlette", rewrites=True), "whole-response", "from the model"),
         (Clues("caddy", rewrites=True), "irregular", "without batching"),
+        (Clues("uvicorn", rewrites=True), "abort-late", "source.aclose()"),
+        (Clues(), "abort-late", "abortonclose"),
         (Clues("apache"), "fixed-size", "flushpackets"),
         (Clues("cloudflare"), "whole-response", "Response Buffering"),
         (Clues("envoy"), "whole-response", "typed_per_filter_config"),

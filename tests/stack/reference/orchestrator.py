@@ -11,9 +11,10 @@ import json
 import sys
 import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
+import anyio
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
@@ -21,6 +22,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, MessagesState, StateGraph
 from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.types import Send
 
 from tests.stack.reference.scenes import MEMORY
 
@@ -56,13 +58,16 @@ async def pieces(provider: str, model: str, message: str, mode: str = "messages"
     graph.add_edge(START, "ask")
     graph.add_edge("ask", END)
     run = graph.compile().astream({"messages": [HumanMessage(message)]}, stream_mode=mode)
-    async for item in run:
-        if mode == "messages":
-            text = item[0].content
-        else:
-            text = "".join(m.content for m in item["ask"]["messages"] if isinstance(m, AIMessage))
-        if text:
-            yield str(text)
+    try:
+        async for item in run:
+            if mode == "messages":
+                text = item[0].content
+            else:
+                text = "".join(m.content for m in item["ask"]["messages"] if isinstance(m, AIMessage))
+            if text:
+                yield str(text)
+    finally:
+        await closed(run)
 
 
 async def joined(source: AsyncIterator[str]) -> AsyncIterator[str]:
@@ -128,18 +133,41 @@ async def alive(source: AsyncIterator[str], every: float) -> AsyncIterator[str]:
             pending = None
             yield event(content=piece)
     finally:
+        await closed(source, pending)
+
+
+async def closed(source: object, pending: asyncio.Future[str] | None = None) -> None:
+    """End a generator now, and what waits for it: else it is asked on until the garbage is collected."""
+    with anyio.CancelScope(shield=True):
         if pending is not None:
             pending.cancel()
+            await asyncio.wait({pending})
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
+
+
+class Stream(StreamingResponse):
+    """A response whose generator ends when its client leaves; Starlette leaves that to garbage collection."""
+
+    async def stream_response(self, send: Send) -> None:
+        """As Starlette's."""
+        try:
+            await super().stream_response(send)
+        finally:
+            await closed(self.body_iterator)
 
 
 async def alive_between(source: AsyncIterator[str], every: float) -> AsyncIterator[str]:
     """The team's own: it looks at the clock when the model has said something, and never else."""
     last = time.monotonic()
-    async for piece in source:
-        if time.monotonic() - last > every:
-            yield KEEPALIVE
-        last = time.monotonic()
-        yield event(content=piece)
+    try:
+        async for piece in source:
+            if time.monotonic() - last > every:
+                yield KEEPALIVE
+            last = time.monotonic()
+            yield event(content=piece)
+    finally:
+        await closed(source)
 
 
 async def answer(provider: str, model: str, fault: str) -> AsyncIterator[str]:
@@ -154,11 +182,14 @@ async def answer(provider: str, model: str, fault: str) -> AsyncIterator[str]:
             _KEPT.append(b"x" * (MEMORY // 200))
             await asyncio.sleep(0.005)
     keeping = alive_between if fault == "between" else alive
+    kept = keeping(source, 3600 if fault == "mute" else KEEPALIVE_S)
     try:
-        async for piece in keeping(source, 3600 if fault == "mute" else KEEPALIVE_S):
+        async for piece in kept:
             yield piece
     except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
         yield event(error={"message": str(error)[:200]})
+    finally:
+        await closed(kept)
     yield "data: [DONE]\n\n"
 
 
@@ -195,7 +226,7 @@ def orchestrator(provider: str) -> FastAPI:
         if fault == "gzip":
             zipped = {**HEADERS, "Content-Encoding": "gzip"}
             return StreamingResponse(packed(stream), media_type="text/event-stream", headers=zipped)
-        return StreamingResponse(stream, media_type="text/event-stream", headers=HEADERS)
+        return Stream(stream, media_type="text/event-stream", headers=HEADERS)
 
     return app
 
