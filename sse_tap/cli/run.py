@@ -32,6 +32,7 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127  # as shells have it
 PATIENCE = 20.0  # seconds for the tap to start, and to write its last
 CA = "mitmproxy-ca-cert.pem"
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?")
+FETCH = "fetch.cjs"  # for a Node whose own fetch knows no proxy
 JAVA_STORE, JAVA_PASSWORD = "java.p12", "changeit"  # no secret: what is in it is public
 NOTHING = "sse-tap run: no stream was recorded: none came, or the command does not heed HTTPS_PROXY"
 # Where programs look for the authorities they trust: Node adds to its own, the others take this one instead.
@@ -157,6 +158,7 @@ def _bundle(place: Path) -> None:
         own += "\n" + Path(roots).read_text("utf-8", "replace")
     (place / "bundle.pem").write_text(own, "utf-8")
     _trust_store(place)
+    (place / FETCH).write_bytes(Path(__file__).with_name(FETCH).read_bytes())
 
 
 def _trust_store(place: Path) -> None:
@@ -199,6 +201,7 @@ def environment_of(given: Mapping[str, str], port: int, place: Path) -> dict[str
             "-Djavax.net.ssl.trustStoreType=PKCS12",
         ]
         java += [f"-Djavax.net.ssl.trustStorePassword={JAVA_PASSWORD}"]
+    node = [given.get("NODE_OPTIONS", ""), f'--require "{place / FETCH}"' if (place / FETCH).exists() else ""]
     names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     return {
         **given,
@@ -207,6 +210,7 @@ def environment_of(given: Mapping[str, str], port: int, place: Path) -> dict[str
         **dict.fromkeys(BUNDLE_OF, bundle),
         "NODE_EXTRA_CA_CERTS": str(place / CA),
         "NODE_USE_ENV_PROXY": "1",
+        **({"NODE_OPTIONS": options} if (options := " ".join(filter(None, node))) else {}),
         "JAVA_TOOL_OPTIONS": " ".join(filter(None, java)),
     }
 

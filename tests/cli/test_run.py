@@ -199,6 +199,28 @@ for await (const data of answer.data) process.stdout.write(data);
 """
 
 
+FETCH = """
+const answer = await fetch(process.argv[1]);
+for await (const data of answer.body) process.stdout.write(data);
+try { await fetch("http://127.0.0.1:1/"); } catch (error) { console.log(String(error)); }
+"""
+
+
+@pytest.mark.slow
+@needs(shutil.which("node"), "Node.js")
+@pytest.mark.parametrize("secure", [True, False])
+def test_nodes_own_fetch_goes_through_the_tap_untouched(tmp_path: Path, secure: bool) -> None:
+    how = {"method": "GET", "body": b"", "headers": (*SSE, ("transfer-encoding", "chunked"))}
+    built = trace("x", [(20.0, event("a")), (40.0, DONE)], **how)  # type: ignore[arg-type]
+    with Replay(built, tls=secure) as server:
+        options = {"NODE_OPTIONS": "--max-old-space-size=200"}
+        asks = ["node", "--input-type=module", "-e", FETCH, server.url]
+        done = run(tmp_path, "-k", "--", *asks, **options)
+    assert done.stdout.startswith((event("a") + DONE).decode() + "TypeError: fetch failed"), done.stderr
+    [recorded] = map(read_trace, find_traces([tmp_path / "rec"]))
+    assert recorded.header.fidelity == "wire"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_axios_goes_by_the_environment(tmp_path: Path, origin: Origin) -> None:
