@@ -62,6 +62,9 @@ MAX_ANSWER = 64 * 1024
 ROLL_AFTER = 24 * 3600
 """Seconds after which a trace goes on in another file, where it may: days are files of their own then."""
 
+_PATIENCE = 1.1  # times the limit, for which the end of an event is waited for
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r", b"}\n")  # of NDJSON a line's
+
 _ENOUGH = 256  # bytes of a body that show whether it begins like events
 _ASKING = frozenset({"GET", "POST", "PUT", "PATCH", "QUERY"})
 
@@ -96,6 +99,7 @@ class Exchange:
         self._header: Header | None = None
         self._heads: list[Record] = []  # what every part begins with
         self._part_size = self._part_began = 0
+        self._between_events = False
         self._blank: Callable[[bytes], bytes] | None = None  # what pieces of the body become, where they do
         self._lagged = desk.lagged_before(head.t)  # how many lags were said, or were before its time
         self._room: int | None = None  # bytes of body that may still be kept, where not all are
@@ -254,7 +258,12 @@ class Exchange:
     def _is_full(self, t: int) -> bool:
         """Whether what comes at `t` belongs into another file."""
         most = self._desk.roll
-        return most > 0 and (self._part_size >= most or t - self._part_began >= ROLL_AFTER * 1_000_000_000)
+        if most <= 0 or not self.paths:
+            return False
+        # From an event's end on a part can be read alone; of what is coded no one knows where that is.
+        patience = 1.0 if self._between_events else _PATIENCE
+        old = t - self._part_began >= patience * ROLL_AFTER * 1_000_000_000
+        return old or self._part_size >= patience * most
 
     def _roll(self, t: int) -> None:
         """Go on in another file (`recordings/FORMAT.md`, "Parts")."""
@@ -359,6 +368,7 @@ class Exchange:
         else:
             self._desk.writer.append(self._file, lines, t, count, size)
             self._part_size += len(lines)
+            self._between_events = fact.pieces[-1].endswith(_EVENT_ENDS)
 
     def _within(self, fact: BodyChunks) -> BodyChunks:
         """What of some chunks is kept of an answer that is no stream."""

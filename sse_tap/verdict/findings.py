@@ -307,9 +307,7 @@ def _record(scene: Scene) -> Iterator[Finding]:
     trace = scene.trace
     if trace.lost:
         chunks, size = sum(lost.chunks for lost in trace.lost), sum(lost.bytes for lost in trace.lost)
-        text = (
-            f"the recorder lost {plural(chunks, 'chunk')} ({size:,} bytes); the stream itself was passed on"
-        )
+        text = f"{plural(chunks, 'chunk')} ({size:,} bytes) passed on that the record does not have"
         yield scene.finding("recorder-lost", "warning", trace.lost[0].t, text)
     if trace.lags:
         worst = max(trace.lags, key=lambda lag: lag.ms)
