@@ -62,7 +62,7 @@ GROUPS = {
 }
 
 
-@pytest.mark.parametrize(("name", "limit"), zip(GROUPS, (500, 400, 300, 600, 0, 700, 0), strict=True))
+@pytest.mark.parametrize(("name", "limit"), list(zip(GROUPS, (500, 400, 300, 600, 0, 700, 0), strict=True)))
 def test_the_memory_that_a_control_group_may_use(
     name: str, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def killed(taps: Taps, who: str, after: float) -> list[Wire]:
     threads = [threading.Thread(target=listen, args=[wire]) for wire in wires]
     for thread in threads:
         thread.start()
+    assert wait_for(lambda: taps.count("/stream-") == STREAMS), "each has begun its trace"
     time.sleep(after)
     victims = {"tap": [taps.pid], "recorder": below(taps.pid), "both": [taps.pid, *below(taps.pid)]}[who]
     children = below(taps.pid)
