@@ -18,6 +18,7 @@ from hashlib import blake2b
 from itertools import combinations, islice, pairwise, product
 
 from sse_tap.blocks.timing import Seen
+from sse_tap.pairing.beginnings import level, leveled_at
 from sse_tap.pairing.clocks import Clocks, ClockShift, shares_clock
 from sse_tap.pairing.likeness import (
     SIDE_BY_SIDE,
@@ -89,7 +90,8 @@ class Stream:
     far two machines' clocks may still be off; 0 on one clock. `matches[i]`: how the bodies of traces i and
     i + 1 agree (TEXT: the hop rewrites, only the text can be compared). `ambiguous`: other pairings are
     possible, for the `reason` given; `others[i]` are the traces that trace i might be instead. `reason` also
-    says why a trace stands alone, where that is known. `seen[i]` is trace i with its blocks.
+    says why a trace stands alone, where that is known. `seen[i]` is trace i with its blocks. `begins_at`: the
+    place in the body (bytes) at which all traces begin, where the first part of one is not there any more.
     """
 
     id: str
@@ -101,6 +103,7 @@ class Stream:
     matches: tuple[Match, ...] = ()
     others: tuple[tuple[Seen, ...], ...] = ()
     seen: tuple[Seen, ...] = ()
+    begins_at: int = 0
 
     def clock(self, up: int) -> ClockShift:
         """How the times of trace `up` become those of trace `up + 1`, its downstream neighbour."""
@@ -116,7 +119,7 @@ def group(traces: Iterable[Trace]) -> list[Stream]:
 def streams_of(seen: Sequence[Seen], progress: Progress | None = None) -> list[Stream]:
     """As `group`, of traces that keep their blocks for what follows; `progress(done, of)` per trace."""
     clocks = Clocks([one.trace for one in seen])
-    sides = list(_sides(seen, clocks, progress))
+    sides = list(_sides(level(seen, clocks), clocks, progress))
     links = _linked(sides, clocks)
     if clocks.machines > 1:
         clocks.bind([(link.up.trace, link.down.trace, link.least) for link in links if not link.others])
@@ -460,6 +463,7 @@ def _stream(head: Side, upward: dict[int, _Link], clocks: Clocks, attempts: _Att
         matches=tuple(link.match for link in chain),
         others=tuple(tuple(other.seen for other in link.others) for link in chain),
         seen=tuple(member.seen for member in members),
+        begins_at=max((leveled_at(link.down.trace) for link in chain), default=0),
     )
 
 

@@ -97,7 +97,8 @@ class Side:
         head = self.trace.response
         self.head = None if head is None else self.zero + head.t
         times = self.seen.blocks.times
-        self.first = self.zero + times[0] if times else None
+        headless = bool(self.trace.lost) and not self.trace.contiguous  # what came first is not known
+        self.first = self.zero + times[0] if times and not headless else None
         self.last = self.zero + times[-1] if times else None
         end = self.trace.end
         self.cut = end is None or end.reason != "complete"

@@ -297,6 +297,9 @@ def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
     if stream.reason:
         kind = "ambiguous" if stream.ambiguous else "side-by-side" if stream.matches else "attempt"
         yield Finding(kind, "warning" if stream.ambiguous else "info", 0.0, stream.reason)
+    if stream.begins_at:
+        text = f"compared from byte {stream.begins_at:,} on: the parts before are not there any more"
+        yield Finding("later-part", "info", 0.0, text)
 
 
 _PAUSES = ("silence", "data-silence")
