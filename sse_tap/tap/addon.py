@@ -35,8 +35,15 @@ from sse_tap.recording.local import LocalRecorder
 from sse_tap.recording.remote import RemoteRecorder
 from sse_tap.recording.settings import Settings
 from sse_tap.recording.verdict_lines import Line
-from sse_tap.tap.beginning import CONNECT, WireForward, WireReverse, WireSocks, WireTransparent
-from sse_tap.tap.connect import Connect
+from sse_tap.tap.beginning import (
+    CONNECT,
+    WireForward,
+    WireReverse,
+    WireSocks,
+    WireTransparent,
+    WireUpstream,
+)
+from sse_tap.tap.connect import Connect, Opened
 from sse_tap.tap.crashes import CrashWatch
 from sse_tap.tap.filters import matcher
 from sse_tap.tap.flowneeds import needs_bodies, needs_flows, stores_flows
@@ -65,7 +72,12 @@ from sse_tap.util.text import plural, size, visible
 logger = logging.getLogger("sse_tap")
 
 WIRE_SCHEMES = ("http", "https", "tcp", "tls")
-WIRE_MODES = (mode_specs.RegularMode, mode_specs.Socks5Mode, mode_specs.TransparentMode)
+WIRE_MODES = (
+    mode_specs.RegularMode,
+    mode_specs.UpstreamMode,
+    mode_specs.Socks5Mode,
+    mode_specs.TransparentMode,
+)
 """Those besides `reverse:` that can have fidelity `wire`."""
 
 WIRE_BEGINNINGS: dict[type[layer.Layer], type[layer.Layer]] = {
@@ -73,6 +85,7 @@ WIRE_BEGINNINGS: dict[type[layer.Layer], type[layer.Layer]] = {
     modes.TransparentProxy: WireTransparent,
     modes.Socks5Proxy: WireSocks,
     modes.HttpProxy: WireForward,
+    modes.HttpUpstreamProxy: WireUpstream,
 }
 """Our layers for the modes that have fidelity `wire`, by mitmproxy's."""
 
@@ -265,9 +278,13 @@ class SSETap:
             return
         layers = nextlayer.context.layers
         match layers:
-            case [modes.ReverseProxy() | WireTransparent() | WireSocks()] | [WireForward(), Connect()]:
+            case (
+                [modes.ReverseProxy() | WireTransparent() | WireSocks()]
+                | [WireForward(), Connect()]
+                | [WireUpstream(), Connect(), *_, Opened()]
+            ):
                 nextlayer.layer = self._first_layers(nextlayer)
-            case [WireForward()] if nextlayer.data_client().startswith(CONNECT):
+            case [WireForward() | WireUpstream()] if nextlayer.data_client().startswith(CONNECT):
                 nextlayer.layer = Connect(nextlayer.context)
             case _ if any(isinstance(each, WireClientTLS) for each in layers):
                 if not self._needs_http(nextlayer.context):

@@ -87,10 +87,18 @@ class _FirstRequest(Beginning):
         return False  # there is no upstream yet
 
 
-class WireForward(modes.HttpProxy):
-    """mitmproxy's `regular` mode, with a first request that is told by more than its first byte."""
+class _AsksFirst(layer.Layer):
+    """A first request that is told by more than its first byte."""
 
     def _handle_event(self, event: events.Event) -> Commands:
         child = _FirstRequest(self.context)
         self._handle_event = child.handle_event  # type: ignore[method-assign]
         yield from child.handle_event(event)
+
+
+class WireForward(_AsksFirst, modes.HttpProxy):
+    """mitmproxy's `regular` mode."""
+
+
+class WireUpstream(_AsksFirst, modes.HttpUpstreamProxy):
+    """mitmproxy's `upstream:` mode: a forward proxy that asks another one."""

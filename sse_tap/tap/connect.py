@@ -2,6 +2,7 @@
 
 mitmproxy's own way keeps the bytes of a tunnel inside its HTTP/1 layer, which closes a connection whole where
 one side closed its half. A name and a password that mitmproxy asks for (`proxyauth`) are asked for here, too.
+Where the upstream is reached through another proxy (`upstream:` mode), mitmproxy's own layer asks that one.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import re
 import time
 
 from mitmproxy import flow, http
-from mitmproxy.connection import Server
+from mitmproxy.connection import Connection, Server
 from mitmproxy.net.http.http1 import assemble_response, read_request_head
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 from mitmproxy.proxy.layers.http._hooks import HttpConnectedHook, HttpConnectErrorHook, HttpConnectHook
+from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
+from mitmproxy.proxy.mode_specs import UpstreamMode
 from mitmproxy.utils import human
 
 from sse_tap.tap.beginning import CONNECT, Beginning
@@ -49,7 +52,8 @@ class Connect(layer.Layer):
         """Answer the requests that are complete."""
         while self._heard and not self._child:
             if not CONNECT.startswith(self._heard[: len(CONNECT)]):
-                yield from self._go_on(HttpLayer(self.context, HTTPMode.regular))
+                mode = HTTPMode.upstream if _through_another(self.context) else HTTPMode.regular
+                yield from self._go_on(HttpLayer(self.context, mode))
                 return
             end = _HEAD_END.search(self._heard, 0, MAX_HEAD)
             if end is None:
@@ -73,23 +77,18 @@ class Connect(layer.Layer):
         if asked.error and asked.error.msg == flow.Error.KILLED_MESSAGE:
             yield commands.CloseConnection(self.context.client)
             return
-        response = asked.response = asked.response or (yield from self._open(server, request))
-        if 200 <= response.status_code < 300:
-            yield HttpConnectedHook(asked)
-            yield commands.SendData(self.context.client, assemble_response(response))
-            yield from self._go_on(Beginning(self.context))
+        if asked.response:
+            yield from _refused(asked, asked.response)
+        elif another := _through_another(self.context):
+            server.via = (another.scheme, another.address)
+            stack = HttpUpstreamProxy.make(self.context, send_connect=True)
+            stack /= Opened(self.context, asked)
+            yield from self._go_on(stack[0])
+        elif error := (yield commands.OpenConnection(server)):
+            yield from _refused(asked, _no_connection(asked, error))
         else:
-            yield HttpConnectErrorHook(asked)
-            yield commands.SendData(self.context.client, assemble_response(response))
-
-    def _open(self, server: Server, request: http.Request) -> layer.CommandGenerator[http.Response]:
-        """The answer to a request that may be met: it depends on the upstream."""
-        if error := (yield commands.OpenConnection(server)):
-            text = f"Cannot connect to {human.format_address(server.address)}: {error}"
-            return http.Response.make(502, text, {"content-type": "text/plain; charset=utf-8"})
-        now = time.time()
-        version, said = request.data.http_version, b"Connection established"
-        return http.Response(version, 200, said, http.Headers(), b"", None, now, now)
+            yield from _established(asked)
+            yield from self._go_on(Beginning(self.context))
 
     def _go_on(self, child: layer.Layer) -> Commands:
         """Hand the connection on, with what the client has said already."""
@@ -103,3 +102,60 @@ class Connect(layer.Layer):
         more = {"content-type": "text/plain; charset=utf-8", "connection": "close"}
         yield commands.SendData(self.context.client, assemble_response(http.Response.make(status, why, more)))
         yield commands.CloseConnection(self.context.client)
+
+
+class Opened(layer.Layer):
+    """Opens the upstream through the layers before it, tells the client, and lets the bytes begin."""
+
+    def __init__(self, context: Context, asked: http.HTTPFlow) -> None:
+        super().__init__(context)
+        self._asked = asked
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        client = self.context.client
+        if error := (yield commands.OpenConnection(self.context.server)):
+            response = _no_connection(self._asked, error)
+            response.headers["connection"] = "close"
+            yield from _refused(self._asked, response)
+            yield commands.CloseConnection(client)
+            self._handle_event = self._ignore  # type: ignore[assignment, method-assign]
+        else:
+            yield from _established(self._asked)
+            child = Beginning(self.context)
+            self._handle_event = child.handle_event  # type: ignore[method-assign]
+            yield from child.handle_event(events.Start())
+
+    def _ignore(self, _event: events.Event) -> Commands:
+        yield from ()
+
+
+def carrier(context: Context) -> Connection:
+    """The connection that has the upstream's bytes: the upstream's, or that of the proxy before it."""
+    for each in context.layers:
+        if isinstance(each, HttpUpstreamProxy) and each.conn is context.server:
+            return each.tunnel_connection
+    return context.server
+
+
+def _through_another(context: Context) -> UpstreamMode | None:
+    mode = context.client.proxy_mode
+    return mode if isinstance(mode, UpstreamMode) else None
+
+
+def _established(asked: http.HTTPFlow) -> Commands:
+    now = time.time()
+    version, said = asked.request.data.http_version, b"Connection established"
+    asked.response = http.Response(version, 200, said, http.Headers(), b"", None, now, now)
+    yield HttpConnectedHook(asked)
+    yield commands.SendData(asked.client_conn, assemble_response(asked.response))
+
+
+def _refused(asked: http.HTTPFlow, response: http.Response) -> Commands:
+    asked.response = response
+    yield HttpConnectErrorHook(asked)
+    yield commands.SendData(asked.client_conn, assemble_response(response))
+
+
+def _no_connection(asked: http.HTTPFlow, error: str) -> http.Response:
+    text = f"Cannot connect to {human.format_address(asked.server_conn.address)}: {error}"
+    return http.Response.make(502, text, {"content-type": "text/plain; charset=utf-8"})

@@ -21,6 +21,7 @@ from OpenSSL import SSL
 from sse_tap.observe import How, Side
 from sse_tap.recording.recorder import Connection as LocalRecord
 from sse_tap.recording.remote import RemoteConnection
+from sse_tap.tap.connect import carrier
 from sse_tap.tap.hostheader import HostRewriter
 from sse_tap.tap.sockets import Sockets, gave_up
 from sse_tap.tap.stamps import StampedSocket
@@ -72,7 +73,7 @@ class WireLayer(layer.Layer):
         super().__init__(context)
         self._record, self._read_number, self._rewriter = record, read_number, rewriter
         self._client, self._server = context.client, context.server
-        self._sockets = Sockets(context.client)
+        self._sockets = Sockets(context.client, context.server, carrier(context))
         self._last = time.monotonic_ns()  # when bytes passed
         self._relaying = False
         self._stamped: StampedSocket | None = None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from mitmproxy.connection import Client, Server
+from mitmproxy.connection import Client, Connection
 
 
 class Shortcut:
@@ -25,7 +25,7 @@ class Shortcut:
         self,
         handler: Any,
         client: Client,
-        server: Server,
+        server: Connection,
         is_clear: Callable[[], bool],
         passed: Callable[[int, bytes], None],
     ) -> None:
@@ -63,7 +63,7 @@ class Shortcut:
 def shorten(
     handler: Any,
     client: Client,
-    server: Server,
+    server: Connection,
     is_clear: Callable[[], bool],
     passed: Callable[[int, bytes], None],
 ) -> Shortcut | None:

@@ -49,11 +49,17 @@ def gave_up(idle: float) -> str:
 
 
 class Sockets:
-    """The sockets of one client connection and its upstream connection."""
+    """The sockets of one client connection and its upstream connection.
 
-    def __init__(self, client: Client) -> None:
+    `carrier`: the connection that has the bytes of `server`, where that is another.
+    """
+
+    def __init__(
+        self, client: Client, server: Connection | None = None, carrier: Connection | None = None
+    ) -> None:
         self._handler: Any = None
-        self._client = client
+        self._client, self._server = client, server
+        self._carrier = carrier or server
         self._frames: dict[int, Sized] | None = None  # of a flow's client, by stream
         self._stream = 0
         with contextlib.suppress(Exception):
@@ -62,7 +68,7 @@ class Sockets:
     def queued(self, connection: Connection) -> int:
         """Bytes written to this connection that have not left the machine yet."""
         try:
-            writer = self._handler.transports[connection].writer
+            writer = self._transport(connection).writer
             return int(writer.transport.get_write_buffer_size()) + _unsent(writer)
         except Exception:  # noqa: BLE001 - a figure for the record must not reach the stream
             return 0
@@ -80,7 +86,7 @@ class Sockets:
     def how_closed(self, connection: Connection, idle: float) -> How:
         """How a connection of which mitmproxy says that it closed did so; nothing passed for `idle` s."""
         try:
-            error = self._handler.transports[connection].reader.exception()
+            error = self._transport(connection).reader.exception()
         except Exception:  # noqa: BLE001 - as above
             error = None
         if isinstance(error, TimeoutError):  # ETIMEDOUT: the peer stopped answering the kernel
@@ -117,7 +123,7 @@ class Sockets:
     def has_failed(self, connection: Connection) -> bool:
         """Whether an error (a RST came) is known to the kernel, or to asyncio, and to nobody else yet."""
         try:
-            writer = self._handler.transports[connection].writer
+            writer = self._transport(connection).writer
             if writer.is_closing():
                 return True
             return bool(self._socket(connection).getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
@@ -126,7 +132,7 @@ class Sockets:
 
     def is_gone(self, connection: Connection) -> bool:
         """Whether mitmproxy has given this connection up already."""
-        return self._handler is not None and connection not in self._handler.transports
+        return self._handler is not None and self._carrying(connection) not in self._handler.transports
 
     def reset_on_close(self, connection: Connection) -> None:
         """Make the coming close of this connection a RST, as the one that caused it was."""
@@ -136,7 +142,7 @@ class Sockets:
     def stamp(self, connection: Connection) -> StampedSocket | None:
         """Have the kernel stamp what comes from this connection, where it can."""
         try:
-            return stamp(self._handler.transports[connection].writer.transport)
+            return stamp(self._transport(connection).writer.transport)
         except Exception:  # noqa: BLE001 - as above
             return None
 
@@ -144,11 +150,17 @@ class Sockets:
         self, server: Server, is_clear: Callable[[], bool], passed: Callable[[int, bytes], None]
     ) -> None:
         """Let an upstream's bytes go the short way, where there is one."""
-        if self._handler is not None:
-            shorten(self._handler, self._client, server, is_clear, passed)
+        if self._handler is not None and not server.tls:
+            shorten(self._handler, self._client, self._carrying(server), is_clear, passed)
+
+    def _carrying(self, connection: Connection) -> Connection:
+        return self._carrier if connection is self._server and self._carrier else connection
+
+    def _transport(self, connection: Connection) -> Any:
+        return self._handler.transports[self._carrying(connection)]
 
     def _socket(self, connection: Connection) -> Any:
-        return self._handler.transports[connection].writer.get_extra_info("socket")
+        return self._transport(connection).writer.get_extra_info("socket")
 
 
 def _frames_of(top: Any, flow: HTTPFlow) -> tuple[dict[int, Sized], int]:

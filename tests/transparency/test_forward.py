@@ -19,23 +19,34 @@ from tests.transparency.clients import curl
 from tests.transparency.exchanges import CHUNKED, END, EVENTS, HTTP1, chunk, get
 from tests.transparency.peers import PATIENCE, Exchange, Origin, Wire, connect, run
 from tests.transparency.taps import Mitmdump, wait_for
+from tests.transparency.tunnels import Tunnels
 
-WAYS = ("connect", "socks")
+WAYS = ("connect", "socks", "upstream")
 BODY = b"".join(EVENTS)
 
 
 class Proxies(Mitmdump):
-    """mitmdump as a proxy of either kind."""
+    """mitmdump as a proxy of each kind; as `upstream:` it asks a plain one."""
 
-    def __init__(self, folder: Path, *more: str) -> None:
+    def __init__(self, folder: Path, *more: str, beyond: Tunnels | None = None, scheme: str = "http") -> None:
         self.port = {way: free_port() for way in WAYS}
-        modes = [f"regular@127.0.0.1:{self.port['connect']}", f"socks5@127.0.0.1:{self.port['socks']}"]
+        self.beyond = beyond or Tunnels()
+        modes = [
+            f"regular@127.0.0.1:{self.port['connect']}",
+            f"socks5@127.0.0.1:{self.port['socks']}",
+            f"upstream:{scheme}://localhost:{self.beyond.port}@127.0.0.1:{self.port['upstream']}",
+        ]
         super().__init__(folder, modes, "-s", "sse_tap", *more)
 
     def __enter__(self) -> Proxies:
+        self.beyond.__enter__()
         super().__enter__()
-        assert wait_for(lambda: self.log.count("listening at") == 2)
+        assert wait_for(lambda: self.log.count("listening at") == len(WAYS))
         return self
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self.beyond.__exit__()
 
 
 def ask(host: str, port: int, *more: bytes) -> bytes:
@@ -59,7 +70,7 @@ def dial(
 ) -> Wire:
     """A client's end of a connection to an origin, through a proxy."""
     sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
-    if way == "connect":
+    if way != "socks":
         sock.sendall(ask(*to))
         assert _heard(sock) == b"HTTP/1.1 200 Connection established\r\n\r\n"
     else:
@@ -134,7 +145,7 @@ def test_the_trace(
     wire.close()
     (trace,) = proxies.traces(f"/{word}")
     assert trace.header.fidelity == "wire"
-    assert trace.header.mode == {"connect": "regular", "socks": "socks5"}[way]
+    assert trace.header.mode.partition(":")[0] == {"connect": "regular", "socks": "socks5"}.get(way, way)
     assert trace.request
     assert trace.request.url == f"{'https' if secure else 'http'}://chat.test/{word}"
     assert trace.chunks.body == BODY
@@ -176,7 +187,7 @@ def test_a_dead_upstream(way: str, proxies: Proxies) -> None:
     sock = socket.create_connection(("127.0.0.1", proxies.port[way]), PATIENCE)
     port = free_port()
     with sock:
-        if way == "connect":
+        if way != "socks":
             sock.sendall(ask("127.0.0.1", port))
             assert _heard(sock).startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
         else:
@@ -184,7 +195,8 @@ def test_a_dead_upstream(way: str, proxies: Proxies) -> None:
             _heard(sock, 2)
             sock.sendall(b"\5\1\0\1" + socket.inet_aton("127.0.0.1") + struct.pack("!H", port))
             assert _heard(sock, 2) == b"\5\4"
-    assert wait_for(lambda: f"upstream 127.0.0.1:{port} cannot be reached" in proxies.log)
+    if way != "upstream":  # there the tap's upstream is the other proxy, and that works
+        assert wait_for(lambda: f"upstream 127.0.0.1:{port} cannot be reached" in proxies.log)
 
 
 def test_a_connection_that_was_refused_its_upstream_may_ask_again(origin: Origin, proxies: Proxies) -> None:
@@ -296,11 +308,11 @@ def test_the_choice_is_that_of_the_other_modes(
             wire.send(get("chosen"))
             wire.until(END)
             wire.close()
-        traces = proxies.traces("/chosen", 2)
+        traces = proxies.traces("/chosen", len(WAYS))
         assert {trace.header.fidelity for trace in traces} == {fidelity}
     play.finish()
     injected = [b"traceparent: " in wire.heard for wire in play.wires]
-    assert injected == ["traceparent" in "".join(more)] * 2
+    assert injected == ["traceparent" in "".join(more)] * len(WAYS)
     assert all(b"Host: chat.test\r\n" in wire.heard for wire in play.wires)
 
 
@@ -341,3 +353,53 @@ def test_clients_that_leave_cost_nothing(
         early.sendall(b"CONN")
         early.close()
     assert wait_for(lambda: proxies.descriptors <= before + 2)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_other_proxy_is_asked_as_mitmproxy_asks(
+    scheme: str, origin: Origin, certificates: Certificates, tmp_path: Path
+) -> None:
+    """With its password (`upstream_auth`), and over TLS where it has that."""
+    play = origin.play(_serve)
+    word = base64.b64encode(b"ann:secret").decode()
+    beyond = Tunnels(password=word, tls=certificates.server() if scheme == "https" else None)
+    trust = f"ssl_verify_upstream_trusted_ca={certificates.ca}"
+    options = ("--set", trust, "--set", "upstream_auth=ann:secret")
+    with Proxies(tmp_path, *options, beyond=beyond, scheme=scheme) as proxies:
+        wire = dial("upstream", proxies.port["upstream"], origin.address)
+        wire.send(get("beyond"))
+        wire.until(END)
+        wire.close()
+        (trace,) = proxies.traces("/beyond")
+    assert trace.header.fidelity == "wire"
+    assert trace.chunks.body == BODY
+    (asked,) = beyond.asked
+    assert asked.startswith(f"CONNECT {origin.address[0]}:{origin.port} HTTP/1.1\r\n".encode())
+    assert word.encode() in asked
+    play.finish()
+    assert word.encode() not in play.wires[0].heard
+
+
+def test_a_proxy_that_refuses(origin: Origin, tmp_path: Path) -> None:
+    origin.play(_serve)
+    with Proxies(tmp_path, beyond=Tunnels(password="another")) as proxies:
+        before = proxies.descriptors
+        for _ in range(20):
+            wire = connect(("127.0.0.1", proxies.port["upstream"]))
+            wire.send(ask(*origin.address), get("refused"))
+            assert wire.head().startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+            assert wire.to_end() in ("eof", "reset")
+            assert b"407 Proxy Authentication Required" in wire.heard
+            wire.close()
+        assert wait_for(lambda: proxies.descriptors <= before + 2)
+
+
+def test_a_proxy_that_is_gone(origin: Origin, tmp_path: Path) -> None:
+    with Proxies(tmp_path) as proxies:
+        proxies.beyond.__exit__()
+        wire = connect(("127.0.0.1", proxies.port["upstream"]))
+        wire.send(ask(*origin.address))
+        assert wire.head().startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+        assert wire.to_end() == "eof"
+        wire.close()
+        assert wait_for(lambda: f"upstream localhost:{proxies.beyond.port} cannot be reached" in proxies.log)
