@@ -14,7 +14,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Tunnels:
-    """Listens on a port of 127.0.0.1. `asked` are the heads it has heard; with a `password` it asks for that."""
+    """Listens on a port of 127.0.0.1. `asked`: the heads it has heard; a `password` it has is asked for."""
 
     def __init__(self, *, password: str = "", tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[bytes] = []
