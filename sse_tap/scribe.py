@@ -22,6 +22,7 @@ from sse_tap.recording.descriptors import raise_limit
 from sse_tap.recording.desk import Tap, Wanted
 from sse_tap.recording.packing import Packing
 from sse_tap.recording.parcels import HEAD_SIZE, Kind, Parcel, Unpacker, fact_from_json, shipped_by
+from sse_tap.recording.pressure import Gauge
 from sse_tap.recording.recorder import Connection, Engine, ExchangeTap
 from sse_tap.recording.settings import Settings, listeners, seams
 from sse_tap.recording.verdict_lines import Line
@@ -82,6 +83,7 @@ class Scribe:
             self._packing.take_up(Path(settings.directory))
         if settings.watch:
             self._watch(settings.watch)
+        self._engine.listeners.append(Gauge(lambda: [*self._engine.open.values()]))
         self._awake: int | None = 0 if settings.alarm else None
         self._taps: dict[int, Tap] = {}
         self._told: dict[int, Any] = {}

@@ -52,7 +52,7 @@ class _Process:
     def sample(self, t: int) -> Sample:
         if not self._process.is_running():  # by its start, too: a process id can come again
             return Sample(t, self.name, gone=True)
-        rss, cpu = 0, 0.0
+        rss, cpu, waited = 0, 0.0, 0
         try:
             family = [self._process, *self._process.children(recursive=True)]
         except psutil.Error:
@@ -62,8 +62,18 @@ class _Process:
                 times = member.cpu_times()
                 cpu += times.user + times.system
                 rss += member.memory_info().rss
+                waited += _waited(member.pid)
         limit, throttled = _cgroup(self._process.pid)
-        return Sample(t, self.name, rss, int(cpu * 1e9), limit, throttled)
+        return Sample(t, self.name, rss, int(cpu * 1e9), limit, throttled, waited=waited)
+
+
+def _waited(pid: int) -> int:
+    """Nanoseconds for which a process's threads were ready and had no processor (`schedstat`, proc(5))."""
+    total = 0
+    for thread in Path(f"/proc/{pid}/task").glob("[0-9]*/schedstat"):
+        with suppress(OSError, ValueError, IndexError):
+            total += int(thread.read_text("ascii").split()[1])
+    return total
 
 
 def _cgroup(pid: int) -> tuple[int, int]:

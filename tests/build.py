@@ -19,6 +19,7 @@ from sse_tap.trace.records import (
     Lag,
     Lost,
     Note,
+    Pressure,
     Record,
     Request,
     Response,
@@ -93,6 +94,7 @@ def trace(
     lost: Sequence[tuple[float, int, int]] = (),
     lags: Sequence[tuple[float, float]] = (),
     samples: Sequence[Sample] = (),
+    pressures: Sequence[tuple[float, float, float]] = (),
     notes: Sequence[tuple[float, str, str]] = (),
     trailers: Trailers | None = None,
     problems: Sequence[str] = (),
@@ -130,6 +132,7 @@ def trace(
         lost=tuple(Lost(ns(t), n, size) for t, n, size in lost),
         lags=tuple(Lag(ns(t), ms) for t, ms in lags),
         samples=tuple(samples),
+        pressures=tuple(Pressure(ns(t), ms, waited) for t, ms, waited in pressures),
         notes=tuple(Note(ns(t), kind, text) for t, kind, text in notes),
         end=None if reason is None else End(end_t, reason, len(held), held.nbytes, closed),
         problems=tuple(problems),
@@ -139,7 +142,14 @@ def trace(
 
 def records(built: Trace) -> list[Record]:
     """A trace's records in the order of a file."""
-    body: list[Any] = [*built.chunks, *built.lost, *built.lags, *built.samples, *built.notes]
+    body: list[Any] = [
+        *built.chunks,
+        *built.lost,
+        *built.lags,
+        *built.samples,
+        *built.pressures,
+        *built.notes,
+    ]
     body += [built.response, built.trailers]
     body = sorted((record for record in body if record is not None), key=lambda record: record.t)
     ends = [record for record in (built.header, built.request) if record is not None]

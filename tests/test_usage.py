@@ -17,6 +17,8 @@ import pytest
 from sse_tap.recording.watch import WatchError
 from sse_tap.trace.records import Sample
 from sse_tap.usage import container_sample, limits_of, target_of
+from tests.needs import needs
+from tests.transparency.taps import wait_for
 
 STATS = {
     "id": "abc",
@@ -44,6 +46,20 @@ def test_a_process_is_sampled_until_it_ends(sleeper: subprocess.Popen[bytes]) ->
     sleeper.kill()
     sleeper.wait()
     assert target.sample(6) == Sample(6, f"pid {sleeper.pid}", gone=True)
+
+
+@needs(Path("/proc/self/schedstat").exists(), "the scheduler's statistics")
+def test_waiting_for_a_processor_counts() -> None:
+    one = min(os.sched_getaffinity(0))
+    code = f"import os; os.sched_setaffinity(0, {{{one}}})\nwhile True: pass"
+    burners = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    try:
+        target = target_of(str(burners[0].pid))
+        assert wait_for(lambda: target.sample(0).waited > 100_000_000)
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
 
 
 def test_children_count(sleeper: subprocess.Popen[bytes]) -> None:

@@ -124,7 +124,7 @@ def _t(row: Row) -> int:
 
 
 def _others(trace: Trace) -> Iterator[Row]:
-    """What is no chunk: headers, trailers, notes, losses, lag, the end."""
+    """What is no chunk: headers, trailers, notes, losses, lag, samples, pressure, the end."""
     if trace.response:
         yield Row(trace.response.t, "headers", f"{trace.response.status} {trace.response.http_version}")
     if trace.trailers:
@@ -142,6 +142,10 @@ def _others(trace: Trace) -> Iterator[Row]:
         used = f"{size(sample.rss)}, {duration(sample.cpu)} of CPU" if not sample.gone else "gone"
         more: dict[str, object] = {"name": sample.name, "rss": sample.rss, "cpu": sample.cpu}
         yield Row(sample.t, "sample", f"{sample.name}: {used}", more=more)
+    for pressure in trace.pressures:
+        text = f"programs waited for a processor for {pressure.waited:.0f} of {pressure.ms:.0f} ms"
+        told = {"ms": rounded(pressure.ms), "waited_ms": rounded(pressure.waited)}
+        yield Row(pressure.t, "pressure", text, more=told)
     if trace.end:
         words = END_WORDS.get(trace.end.reason, trace.end.reason)
         yield Row(trace.end.t, "complete" if trace.end.reason == "complete" else "broken", words)

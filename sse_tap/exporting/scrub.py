@@ -24,6 +24,7 @@ from sse_tap.trace.records import (
     Lag,
     Lost,
     Note,
+    Pressure,
     Record,
     Request,
     Response,
@@ -34,7 +35,7 @@ from sse_tap.trace.redact import REDACTED, Unreadable, redact_headers, redact_re
 from sse_tap.trace.spans import Span, replaced
 
 KIND = "scrubbed"
-type _Timed = Chunk | Lost | Lag | Sample | Note
+type _Timed = Chunk | Lost | Lag | Sample | Pressure | Note
 
 
 @dataclass(slots=True)
@@ -183,7 +184,9 @@ def _recut(chunks: Chunks, body: bytes) -> Chunks:
 def in_order(trace: Trace) -> Iterator[Record]:
     """A trace's records as a recorder would have written them; chunks keep their order."""
     head = trace.response.t if trace.response else 0
-    rest: list[_Timed] = sorted((*trace.lost, *trace.lags, *trace.samples, *trace.notes), key=_time)
+    rest: list[_Timed] = sorted(
+        (*trace.lost, *trace.lags, *trace.samples, *trace.pressures, *trace.notes), key=_time
+    )
     chunks: Iterable[_Timed] = trace.chunks
     yield trace.header
     yield from (one for one in (trace.request,) if one)

@@ -23,7 +23,7 @@ from sse_tap.recording.writer import BOUND, TraceFile, TraceWriter
 from sse_tap.trace import file as tracefile
 from sse_tap.trace import redact
 from sse_tap.trace.asks import STREAM_TYPES
-from sse_tap.trace.records import Headers, Sample
+from sse_tap.trace.records import Headers, Pressure, Sample
 
 _LAGS = 64  # lags after which every open trace has said them
 _MAX_PATHS = 10_000  # of those that streamed: more are not remembered
@@ -126,6 +126,9 @@ class Open(Protocol):
 
     def sampled(self, sample: Sample) -> None:
         """Record what a watched process used."""
+
+    def pressed(self, pressure: Pressure) -> None:
+        """Record how short of processors the machine was."""
 
 
 class Listener(Protocol):

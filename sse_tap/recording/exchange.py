@@ -44,6 +44,7 @@ from sse_tap.trace.records import (
     Headers,
     Lag,
     Note,
+    Pressure,
     Record,
     Request,
     Response,
@@ -418,6 +419,12 @@ class Exchange:
         """What a watched process used; `t` on the monotonic clock."""
         if self._file and sample.t >= self._origin:
             self._desk.writer.append(self._file, tracefile.encode(replace(sample, t=sample.t - self._origin)))
+
+    def pressed(self, pressure: Pressure) -> None:
+        """How short of processors the machine was; `t` on the monotonic clock."""
+        if self._file and pressure.t >= self._origin:
+            record = replace(pressure, t=pressure.t - self._origin)
+            self._desk.writer.append(self._file, tracefile.encode(record))
 
     def catch_up(self) -> None:
         """Say how late the tap's loop ran since the request came, as far as it is not said yet."""

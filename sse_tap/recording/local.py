@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sse_tap.recording.desk import Listener, Seams, Wanted
+from sse_tap.recording.pressure import Gauge
 from sse_tap.recording.recorder import Recorder
 from sse_tap.recording.settings import Settings, listeners, seams
 from sse_tap.recording.verdict_lines import Line
@@ -46,7 +47,7 @@ class LocalRecorder(Recorder):
         self._ended = False
         self._last: list[Line] = []
         self._verdicts, heard = listeners(settings, lambda: self.directory, self._on_line, report)
-        self.listeners += [*more, *heard]
+        self.listeners += [*more, *heard, Gauge(lambda: [*self.open.values()])]
 
     def _on_line(self, line: Line) -> None:
         """From the verdicts' own thread."""

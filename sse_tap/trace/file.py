@@ -39,6 +39,7 @@ from sse_tap.trace.records import (
     Lag,
     Lost,
     Note,
+    Pressure,
     Record,
     Request,
     Response,
@@ -73,7 +74,7 @@ MAX_REQUEST_BODY: Final = 1 << 20  # for recorders: a longer one is not kept (re
 
 # recordings/FORMAT.md, "For readers", 8.
 MAX_LINE: Final = 32 << 20
-MAX_RECORDS: Final = 100_000  # of each of lost, lag, sample and note
+MAX_RECORDS: Final = 100_000  # of each of lost, lag, sample, pressure and note
 _MAX_PROBLEMS: Final = 20
 _READ_SIZE: Final = 1 << 18  # bytes; measured: larger blocks fall out of the cache
 
@@ -164,6 +165,7 @@ class _Reader:
     lags: list[Lag] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    pressures: list[Pressure] = field(default_factory=list)
     last_t: int = 0
     suspects: list[int] = field(default_factory=list)  # times before stepped-over lines, see step_over
     problems: list[str] = field(default_factory=list)
@@ -284,6 +286,8 @@ class _Reader:
                 self.add(self.notes, record)
             case Sample():
                 self.add(self.samples, record)
+            case Pressure():
+                self.add(self.pressures, record)
             case Header():
                 self.take_header(record)
             case Request():
@@ -359,6 +363,7 @@ class _Reader:
             lags=tuple(self.lags),
             notes=tuple(self.notes),
             samples=tuple(self.samples),
+            pressures=tuple(self.pressures),
             end=self.end,
             problems=(*self.problems, *more),
             source=self.name,

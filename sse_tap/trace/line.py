@@ -25,6 +25,7 @@ from sse_tap.trace.records import (
     Lag,
     Lost,
     Note,
+    Pressure,
     Record,
     Request,
     Response,
@@ -108,6 +109,8 @@ def _fields(record: Record) -> Fields:
             return {"type": "lag", "t": t, "ms": ms}
         case Sample():
             return _sample_fields(record)
+        case Pressure(t, ms, waited):
+            return {"type": "pressure", "t": t, "ms": ms, "waited": waited}
         case Note(t, kind, text):
             return {"type": "note", "t": t, "kind": kind, "text": text}
         case End():
@@ -140,7 +143,7 @@ def _sample_fields(sample: Sample) -> Fields:
     if sample.gone:
         return fields | {"gone": True}
     fields |= {"rss": sample.rss, "cpu": sample.cpu}
-    optional = {"limit": sample.limit, "throttled": sample.throttled}
+    optional = {"limit": sample.limit, "throttled": sample.throttled, "waited": sample.waited}
     return fields | {key: value for key, value in optional.items() if value}
 
 
@@ -404,10 +407,18 @@ def _make_lost(record: Fields) -> Lost:
 
 
 def _make_lag(record: Fields) -> Lag:
-    ms = record.get("ms")
-    if type(ms) not in (int, float) or not isinstance(ms, int | float) or not 0 <= ms <= MAX_INT:
-        raise _bad("ms", "a number of at least 0")
-    return Lag(_time(record), float(ms))
+    return Lag(_time(record), _duration(record, "ms"))
+
+
+def _duration(record: Fields, key: str) -> float:
+    value = record.get(key)
+    if type(value) not in (int, float) or not isinstance(value, int | float) or not 0 <= value <= MAX_INT:
+        raise _bad(key, "a number of at least 0")
+    return float(value)
+
+
+def _make_pressure(record: Fields) -> Pressure:
+    return Pressure(_time(record), _duration(record, "ms"), _duration(record, "waited"))
 
 
 def _make_sample(record: Fields) -> Sample:
@@ -417,8 +428,9 @@ def _make_sample(record: Fields) -> Sample:
     t, name = _time(record), _text(record, "name")
     if gone:
         return Sample(t, name, gone=True)
-    limit, throttled = (_count_or_none(record, key) or 0 for key in ("limit", "throttled"))
-    return Sample(t, name, _count(record, "rss"), _count(record, "cpu"), limit, throttled)
+    rss, cpu = _count(record, "rss"), _count(record, "cpu")
+    limit, throttled, waited = (_count_or_none(record, key) or 0 for key in ("limit", "throttled", "waited"))
+    return Sample(t, name, rss, cpu, limit, throttled, waited=waited)
 
 
 def _make_note(record: Fields) -> Note:
@@ -445,6 +457,7 @@ _MAKERS: Mapping[str, Callable[[Fields], Record]] = {
     "lost": _make_lost,
     "lag": _make_lag,
     "sample": _make_sample,
+    "pressure": _make_pressure,
     "note": _make_note,
     "end": _make_end,
 }

@@ -65,6 +65,7 @@ def _whole(parts: dict[int, Trace]) -> Trace:
         lags=_all("lags", ordered),
         notes=_once(_all("notes", ordered)),
         samples=_all("samples", ordered),
+        pressures=_all("pressures", ordered),
         end=end,
         problems=(*problems, *_all("problems", ordered)),
     )

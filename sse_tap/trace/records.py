@@ -165,7 +165,8 @@ class Sample:
     """What a watched process used at `t`, with all its children, or a container.
 
     `rss`: bytes of memory; `cpu`: ns of processor time since it began; `limit`: bytes it may use (0: none is
-    known); `throttled`: ns for which it was kept from running, since it began. `gone`: it was not there.
+    known); `throttled`: ns for which its limit kept it from running, `waited`: ns for which its threads, all
+    together, were ready and had no processor, both since it began. `gone`: it was not there.
     """
 
     t: int
@@ -175,6 +176,18 @@ class Sample:
     limit: int = 0
     throttled: int = 0
     gone: bool = False
+    waited: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """Of the `ms` before `t`, for `waited` ms at least one program of the machine was ready and had no
+    processor (`some` of Linux's pressure stall information).
+    """
+
+    t: int
+    ms: float
+    waited: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +215,7 @@ class End:
     upstream_closed_t: int | None = None
 
 
-type Record = Header | Request | Response | Chunk | Trailers | Lost | Lag | Sample | Note | End
+type Record = Header | Request | Response | Chunk | Trailers | Lost | Lag | Sample | Pressure | Note | End
 
 
 class Chunks(Sequence[Chunk]):
@@ -325,6 +338,7 @@ class Trace:
     lags: tuple[Lag, ...] = ()
     notes: tuple[Note, ...] = ()
     samples: tuple[Sample, ...] = ()
+    pressures: tuple[Pressure, ...] = ()
     end: End | None = None
     problems: tuple[str, ...] = ()
     source: str = ""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sse_tap.blocks.timing import Seen, start_of
-from sse_tap.trace.records import MS
+from sse_tap.trace.records import MS, Trace
 from sse_tap.util.text import duration, plural
 from sse_tap.verdict.ends import Before, Ending, Way, before, ending_of, is_finished, tells_error
 from sse_tap.verdict.holds import Measured, Tail
@@ -242,10 +242,43 @@ def _abort(scene: _Scene) -> Break | None:
     if scene.later >= SECOND + scene.slack:
         return _hidden(scene)
     took = -scene.later
-    if took < ABORT_LATE + scene.slack or is_finished(scene.m.down):
+    if took < ABORT_LATE + scene.slack or is_finished(scene.m.down) or _in_want(scene, took):
         return None
     words = f"{scene.client} left {_age(scene)}, and {scene.tap} was told {duration(took)} later"
     return Break("abort-late", scene.down.t, words)
+
+
+def _in_want(scene: _Scene, took: int) -> int:
+    """For how long (ns) some program of the machine had no processor while an abort was late, where it would
+    not have been late without that; else 0. No program waits longer (`sse_tap.recording.pressure`).
+    """
+    if took >= 2 * ABORT_LATE + scene.slack:
+        return 0
+    shift, until = scene.m.clock.ns, scene.up.t
+    up, down = scene.m.up.trace, scene.m.down.trace
+    waited = max(_waited(up, scene.down.t - shift, until - shift), _waited(down, scene.down.t, until))
+    return waited if took - waited < ABORT_LATE + scene.slack else 0
+
+
+def _waited(trace: Trace, since: int, until: int) -> int:
+    """How long some program had no processor in that time (ns of the trace's clock), at most."""
+    total = 0
+    for each in trace.pressures:
+        inside = min(until, each.t) - max(since, each.t - round(each.ms * MS))
+        total += max(min(inside, round(each.waited * MS)), 0)
+    return total
+
+
+def late_in_want(m: Measured) -> str:
+    """Of an abort that was passed on late, and perhaps by the machine alone: in words; "" of any other."""
+    scene = _Scene(m, ending_of(m.up.trace, m.clock.ns), ending_of(m.down.trace), "")
+    took = -scene.later
+    both = scene.up.way == scene.down.way == Way.LEFT
+    if not both or took < ABORT_LATE + scene.slack or is_finished(m.down):
+        return ""
+    waited = _in_want(scene, took)
+    told = f"the client's leaving was passed on after {duration(took)}, and for {duration(waited)} of that"
+    return f"{told} the machine had no processor to spare" if waited else ""
 
 
 def _abort_lost(scene: _Scene) -> Break | None:

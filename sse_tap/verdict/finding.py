@@ -33,7 +33,7 @@ class Scene:
     blocks: Blocks
     begin: int
     client: str
-    told: frozenset[str] = frozenset()  # watched processes of which another tap has told
+    told: frozenset[str] = frozenset()  # watched processes, and machines, of which another tap has told
 
     def finding(self, kind: str, severity: str, t: int, text: str) -> Finding:
         """A finding at time `t` of the trace's clock (ns)."""

@@ -40,7 +40,7 @@ from sse_tap.verdict.causes import cause_of, clues_of_one, whose_limit
 from sse_tap.verdict.ends import before, broken_at
 from sse_tap.verdict.finding import Finding, Scene
 from sse_tap.verdict.keepalives import data_silence, keepalives
-from sse_tap.verdict.resources import resources
+from sse_tap.verdict.resources import pressure, resources
 from sse_tap.verdict.signature import Burst, bursts_of, filled, ms, period_of
 from sse_tap.verdict.thresholds import (
     BURST_BLOCKS,
@@ -323,7 +323,17 @@ def _record(scene: Scene) -> Iterator[Finding]:
 
 type _Audit = Callable[[Scene], Iterator[Finding]]
 
-AT_THE_TAP: tuple[_Audit, ...] = (_status, _end, _encoding, _silences, _notes, _record, http3, resources)
+AT_THE_TAP: tuple[_Audit, ...] = (
+    _status,
+    _end,
+    _encoding,
+    _silences,
+    _notes,
+    _record,
+    http3,
+    resources,
+    pressure,
+)
 OF_THE_BODY: tuple[_Audit, ...] = (
     missing_done,
     stream_errors,

@@ -17,7 +17,7 @@ from sse_tap.pairing.clocks import SAME_CLOCK, ClockShift
 from sse_tap.trace.asks import is_stream
 from sse_tap.trace.records import MS, Trace
 from sse_tap.verdict.answers import Answer, own_answer
-from sse_tap.verdict.breaks import Break, break_of
+from sse_tap.verdict.breaks import Break, break_of, late_in_want
 from sse_tap.verdict.changes import Change, changes
 from sse_tap.verdict.codings import coding_mismatch
 from sse_tap.verdict.holds import Group, Measured, Tail, Tally, measure, measure_text
@@ -328,6 +328,8 @@ def _unsure(m: Measured) -> _Found | None:
     if stand.lag.episodes and (stand.held.episodes or survey.lagged.episodes):
         why = f"the taps themselves ran up to {stand.lag.worst / MS:.0f} ms late"
         return _Found(Verdict.INCONCLUSIVE, why)
+    if want := late_in_want(m):
+        return _Found(Verdict.INCONCLUSIVE, want)
     if stand.held.episodes:
         return _Found(Verdict.INCONCLUSIVE, "too little was held to tell a buffer from a busy machine")
     return None

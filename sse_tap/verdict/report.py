@@ -28,6 +28,7 @@ from sse_tap.verdict.hopfindings import findings_between
 from sse_tap.verdict.judge import Hop, Verdict, decide
 from sse_tap.verdict.many import findings_of_many
 from sse_tap.verdict.requests import Span, meanwhile
+from sse_tap.verdict.resources import IN_WANT, machine_of
 from sse_tap.verdict.signature import Shape, shape_of
 from sse_tap.verdict.thresholds import DATA_SILENCE, MIN_HOLD, SECOND
 
@@ -271,6 +272,7 @@ def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
     """What each trace tells, once: the same fact seen by two taps is told by the one nearest its origin."""
     told: list[Finding] = []
     watched: set[str] = set()
+    good = bool(hops) and all(judged.hop.verdict == Verdict.CLEAN for judged in hops)
     for index, (seen, offset) in enumerate(zip(stream.seen, stream.offsets, strict=True)):
         same = index > 0 and _passed_on(hops[index - 1].hop)
         shift = (offset + start_of(seen.trace)) / MS
@@ -280,11 +282,13 @@ def _findings(stream: Stream, hops: Sequence[Judged]) -> Iterator[Finding]:
         ):
             misread = index > 0 and hops[index - 1].hop.signature == "coding-mismatch"
             silent = (known and finding.kind == SUSPECTED) or (misread and finding.kind in OF_A_READ_BODY)
+            silent = silent or (good and finding.kind == IN_WANT)  # there is nothing that it could explain
             finding = replace(finding, at_ms=finding.at_ms + shift)
             if not (silent or any(_same_fact(finding, other) for other in told)):
                 told.append(finding)
                 yield finding
         watched.update(sample.name for sample in seen.trace.samples)
+        watched.update({machine_of(seen.trace)} if seen.trace.pressures else ())
     for up, judged in enumerate(hops):
         yield from findings_between(
             judged.hop,

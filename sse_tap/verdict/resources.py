@@ -1,4 +1,5 @@
-"""What a watched process did while a stream ran: memory at its limit, throttling, a busy core, its end.
+"""What a watched process did while a stream ran: memory at its limit, throttling, a busy core, its end; and
+how short of processors the machine was.
 
 Samples are a second apart: they tell that two things happened at the same time, and not that one caused the
 other. So every sentence says "while".
@@ -10,11 +11,21 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
-from sse_tap.blocks.timing import silence_of
-from sse_tap.trace.records import Sample
+from sse_tap.blocks.timing import finish_of, silence_of, start_of
+from sse_tap.trace.records import MS, Sample, Trace
 from sse_tap.util.text import duration, glimpse, size
 from sse_tap.verdict.finding import Finding, Scene
-from sse_tap.verdict.thresholds import BUSY_CORE, MEMORY_FULL, SECOND, THROTTLED
+from sse_tap.verdict.thresholds import (
+    BUSY_CORE,
+    MEMORY_FULL,
+    SECOND,
+    SHORT_OF_PROCESSORS,
+    STARVED,
+    THROTTLED,
+)
+
+IN_WANT = "short-of-processors"
+"""The kind of what is said of the machine."""
 
 
 def resources(scene: Scene) -> Iterator[Finding]:
@@ -63,6 +74,52 @@ def _busy(scene: Scene, samples: Sequence[Sample]) -> Iterator[Finding]:
         yield scene.finding("busy-process", "warning", since, text)
 
 
+def _starved(scene: Scene, samples: Sequence[Sample]) -> Iterator[Finding]:
+    """Ready to run, and no processor: in the longest silence, else in all the time that was looked at."""
+    there = [sample for sample in samples if not sample.gone]
+    length, since = silence_of(scene.trace)
+    inside = [sample for sample in there if since <= sample.t <= since + length]
+    if length >= SECOND and _starving(inside):
+        text = f"while no byte came for {duration(length)}, {_waiting(inside)}"
+        yield scene.finding("starved-process", "warning", since, text)
+    elif _starving(there):
+        yield scene.finding("starved-process", "info", there[0].t, _waiting(there))
+
+
+def _starving(samples: Sequence[Sample]) -> bool:
+    if len(samples) < 2:
+        return False
+    first, last = samples[0], samples[-1]
+    return last.t - first.t >= SECOND // 2 and last.waited - first.waited >= STARVED * (last.t - first.t)
+
+
+def _waiting(samples: Sequence[Sample]) -> str:
+    first, last = samples[0], samples[-1]
+    waited, length = duration(last.waited - first.waited), duration(last.t - first.t)
+    return f"the threads of {_name(first)} waited for a processor for {waited} in {length}, all together"
+
+
+def pressure(scene: Scene) -> Iterator[Finding]:
+    """The machine's own, once for all taps on it."""
+    trace = scene.trace
+    if not trace.pressures or machine_of(trace) in scene.told:
+        return
+    length = finish_of(trace) - start_of(trace)
+    waited = sum(round(each.waited * MS) for each in trace.pressures)
+    if waited >= SHORT_OF_PROCESSORS * length:
+        worst = max(trace.pressures, key=lambda each: each.waited / max(each.ms, 1))
+        text = (
+            f"the tap's machine was short of processors: some program had none for {duration(waited)}, "
+            f"at worst for {worst.waited:.0f} of {worst.ms:.0f} ms"
+        )
+        yield scene.finding(IN_WANT, "info", worst.t, text)
+
+
+def machine_of(trace: Trace) -> str:
+    """What `Scene.told` has of a machine whose pressure was told; no name of a watched process."""
+    return f"\0{trace.header.clock.boot_id}"
+
+
 def _gone(scene: Scene, samples: Sequence[Sample]) -> Iterator[Finding]:
     for sample in samples:
         if sample.gone:
@@ -79,5 +136,6 @@ _AUDITS: tuple[Callable[[Scene, Sequence[Sample]], Iterator[Finding]], ...] = (
     _memory,
     _throttled,
     _busy,
+    _starved,
     _gone,
 )

@@ -157,3 +157,7 @@ LET_GO = 100 * MS
 MEMORY_FULL = 0.9
 BUSY_CORE = 0.9
 THROTTLED = SECOND // 10
+# So much of the time it was ready and had no processor: of a silence, or of all that it was watched for.
+STARVED = 0.25
+# Of a stream's time, for so much some program or other of the machine had no processor.
+SHORT_OF_PROCESSORS = 0.2

@@ -30,9 +30,11 @@ from sse_tap.trace.records import (
     Lag,
     Lost,
     Note,
+    Pressure,
     Record,
     Request,
     Response,
+    Sample,
     Trailers,
 )
 
@@ -127,6 +129,12 @@ def test_every_record_comes_back_from_one_line(record: Record) -> None:
         (Trailers(3, (("a", "b"),)), '{"type":"trailers","t":3,"headers":[["a","b"]]}'),
         (Lost(3, 12, 4096), '{"type":"lost","t":3,"chunks":12,"bytes":4096}'),
         (Lag(3, 31.5), '{"type":"lag","t":3,"ms":31.5}'),
+        (Pressure(3, 1001.5, 430), '{"type":"pressure","t":3,"ms":1001.5,"waited":430}'),
+        (
+            Sample(3, "a", 1, 2, 3, 4, waited=5),
+            '{"type":"sample","t":3,"name":"a","rss":1,"cpu":2,"limit":3,"throttled":4,"waited":5}',
+        ),
+        (Sample(3, "a", gone=True), '{"type":"sample","t":3,"name":"a","gone":true}'),
         (Note(3, "timeout", "x"), '{"type":"note","t":3,"kind":"timeout","text":"x"}'),
         (End(4, "complete", 2, 9), '{"type":"end","t":4,"reason":"complete","chunks":2,"bytes":9}'),
         (
@@ -216,6 +224,9 @@ END = End(0, "complete", 0, 0)
         b'{"type":"note","t":0,"kind":"","text":"\n"}',
         b'{"type":"lag","t":0,"ms":NaN}',
         b'{"type":"lag","t":0,"ms":Infinity}',
+        b'{"type":"pressure","t":0,"ms":1,"waited":-1}',
+        b'{"type":"pressure","t":0,"ms":"1","waited":1}',
+        b'{"type":"pressure","t":0,"ms":1}',
         b'{"type":"lag","t":0,"ms":1e999}',
         b'{"type":"lag","t":0,"ms":' + b"9" * 5000 + b"}",
         b'{"type":"x","y":' + b"[" * 100_000 + b"]" * 100_000 + b"}",

@@ -424,3 +424,27 @@ def test_a_cut_at_a_line_that_is_too_long_says_so() -> None:
     assert found.size == len(BIG)
     assert "it stopped at one of 600,008 B, longer than any that came" in found.evidence
     assert told(ended("left", "broken", 950, 950, sent=sent[:8])).size is None
+
+
+# How late an abort is (ms); the machine's pressure, its times counted from the client's leaving; the verdict.
+IN_WANT = [
+    (1300, [], Verdict.BREAKS),
+    (1300, [(1000, 1000, 200)], Verdict.BREAKS),  # without that it had been 1.1 s
+    (1300, [(1000, 1000, 400)], Verdict.INCONCLUSIVE),
+    (1300, [(600, 1000, 200), (1600, 1000, 200)], Verdict.INCONCLUSIVE),
+    (1300, [(100, 1000, 400)], Verdict.BREAKS),  # most of that second was before
+    (1300, [(-2000, 1000, 900), (3500, 1000, 900)], Verdict.BREAKS),
+    (2010, [(1000, 1000, 1000), (2000, 1000, 1000)], Verdict.BREAKS),  # twice as late
+]
+
+
+@pytest.mark.parametrize("side", ["up_extra", "down_extra"])
+@pytest.mark.parametrize(("took", "pressures", "expected"), IN_WANT)
+def test_an_abort_that_the_machine_may_have_made_late(
+    took: float, pressures: list[tuple[float, float, float]], expected: Verdict, side: str
+) -> None:
+    left = AT - took
+    shown = {"pressures": [(left + t, ms, waited) for t, ms, waited in pressures]}
+    hop = decide(ended("left", "left", AT, left, **{side: shown}))
+    assert hop.verdict == expected
+    assert ("no processor to spare" in hop.why) == (expected == Verdict.INCONCLUSIVE)

@@ -9,15 +9,15 @@ from sse_tap.verdict.report import report_on
 from tests import build
 from tests.build import MS, event
 
-KINDS = {"memory-limit", "cpu-throttled", "busy-process", "process-gone"}
+KINDS = {"memory-limit", "cpu-throttled", "busy-process", "process-gone", "starved-process"}
 EVENTS = [(100, event("a")), (3100, event("b")), (3200, event("c"))]
 GB = 1_000_000_000
 
 
 def sample(
-    ms: int, rss: int = GB, cpu: int = 0, limit: int = 2 * GB, throttled: int = 0, **more: bool
+    ms: int, rss: int = GB, cpu: int = 0, limit: int = 2 * GB, throttled: int = 0, **more: int
 ) -> Sample:
-    return Sample(ms * MS, "app", rss, cpu * MS, limit, throttled * MS, **more)
+    return Sample(ms * MS, "app", rss, cpu * MS, limit, throttled * MS, **more)  # type: ignore[arg-type]
 
 
 def found(*samples: Sample) -> list[tuple[str, str, str]]:
@@ -61,3 +61,48 @@ def test_of_two_taps_one_tells() -> None:
     [stream] = report_on([Seen(up), Seen(down)]).streams
     told = [finding for finding in stream.findings if finding.kind in KINDS]
     assert [(one.kind, one.tap) for one in told] == [("memory-limit", "origin")]
+
+
+def test_a_process_without_a_processor_in_a_silence() -> None:
+    told = found(*(sample(1000 * i, waited=300 * i * MS) for i in range(4)))
+    waited = "the threads of app waited for a processor for 600 ms in 2 s, all together"
+    text = f"while no byte came for 3 s, {waited}"
+    assert told == [("starved-process", "warning", text)]
+    assert found(*(sample(1000 * i, waited=240 * i * MS) for i in range(4))) == []
+
+
+def test_a_process_without_a_processor_all_the_time() -> None:
+    close = [(100 * i, event(str(i))) for i in range(1, 30)]
+    samples = [sample(1000 * i, waited=500 * i * MS) for i in range(3)]
+    told = findings_of(Seen(build.trace("edge", close, samples=samples)))
+    [(severity, text)] = [(f.severity, f.text) for f in told if f.kind == "starved-process"]
+    assert (severity, text) == (
+        "info",
+        "the threads of app waited for a processor for 1 s in 2 s, all together",
+    )
+
+
+def test_a_machine_that_is_short_of_processors_is_told_once() -> None:
+    later = [(t + 0.4, data) for t, data in [*EVENTS[:-1], (3200, event("other"))]]
+    busy = [(1000, 1000, 600), (2000, 1000, 250)]
+    up = build.trace("origin", EVENTS, origin_ms=0.2, pressures=busy)
+    down = build.trace("edge", later, response_ms=1.4, pressures=busy)
+    [stream] = report_on([Seen(up), Seen(down)]).streams
+    [(severity, text)] = [(f.severity, f.text) for f in stream.findings if f.kind == "short-of-processors"]
+    assert severity == "info"
+    assert text == (
+        "the tap's machine was short of processors: some program had none for 850 ms, "
+        "at worst for 600 of 1000 ms"
+    )
+    busier = [(1000, 1000, 700), (2000, 1000, 650)]
+    other = build.trace("edge", later, response_ms=1.4, pressures=busier, boot_id="another")
+    [stream] = report_on([Seen(up), Seen(other)]).streams
+    assert [f.kind for f in stream.findings].count("short-of-processors") == 2
+    clean = build.trace("edge", [(t + 0.4, data) for t, data in EVENTS], response_ms=1.4, pressures=busy)
+    [stream] = report_on([Seen(up), Seen(clean)]).streams
+    assert "short-of-processors" not in {finding.kind for finding in stream.findings}
+
+
+def test_a_machine_that_is_a_little_busy_is_not_told() -> None:
+    trace = build.trace("edge", EVENTS, pressures=[(1000, 1000, 600)])
+    assert "short-of-processors" not in {finding.kind for finding in findings_of(Seen(trace))}
