@@ -151,6 +151,25 @@ def test_a_full_disk(
     assert " 0 lost" not in tap.summary
 
 
+def test_a_disk_that_is_read_only_for_a_while(
+    small_disk: Path, tmp_path: Path, conf: Path, origin: Origin, undisturbed: dict[str, Outcome]
+) -> None:
+    def remount(how: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{how},size=1m", str(small_disk)], check=True)
+
+    with Faulty(tmp_path, conf, f"http://127.0.0.1:{origin.port}", SEAMS) as tap:
+        remount("ro")
+        check(LIVE, origin, tap, undisturbed)
+        remount("rw")
+        check(LIVE, origin, tap, undisturbed)
+    assert len([text for text in tap.suffered if "Read-only file system" in text]) == 1
+    traces = tap.traces()  # what waited in memory meanwhile may have been written later
+    assert traces[-1].chunks.body == b"".join(EVENTS)
+    for trace in traces:
+        assert trace.end
+        assert len(trace.chunks) + sum(lost.chunks for lost in trace.lost) == trace.end.chunks == len(EVENTS)
+
+
 @thrice
 def test_a_folder_removed_in_mid_stream(
     tmp_path: Path, conf: Path, origin: Origin, undisturbed: dict[str, Outcome]
