@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from hashlib import blake2b
 from itertools import combinations, islice, pairwise, product
@@ -21,6 +21,8 @@ from sse_tap.blocks.timing import Seen
 from sse_tap.pairing.beginnings import level, leveled_at
 from sse_tap.pairing.clocks import Clocks, ClockShift, shares_clock
 from sse_tap.pairing.likeness import (
+    IN_STEP,
+    OUT_OF_STEP,
     SIDE_BY_SIDE,
     Match,
     Side,
@@ -29,6 +31,7 @@ from sse_tap.pairing.likeness import (
     least_delay,
     possible,
     rewriting_strain,
+    rhythm,
     strain,
 )
 from sse_tap.trace.records import MS, Trace
@@ -37,6 +40,8 @@ from sse_tap.trace.records import MS, Trace
 SLACKS = (0, MS)
 # Comparing blocks or texts is dear: not for more pairs than this.
 DEAR_PAIRS = 20_000
+STEP_PAIRS = 2_000  # of traces with the same bytes, of which the blocks' times are compared
+_CONTESTED = "several requests side by side fit the same upstream request"
 VOTES = 8  # traces of a kind that are asked which tap is upstream
 
 type Progress = Callable[[int, int], None]
@@ -89,7 +94,8 @@ class Stream:
     `offsets[i]`: add to a `t` of trace i to get ns since the stream's first request. `uncertainty_ms`: how
     far two machines' clocks may still be off; 0 on one clock. `matches[i]`: how the bodies of traces i and
     i + 1 agree (TEXT: the hop rewrites, only the text can be compared). `ambiguous`: other pairings are
-    possible, for the `reason` given; `others[i]` are the traces that trace i might be instead. `reason` also
+    possible, for the `reason` given; `others[i]` are the traces that trace i might be instead, or itself
+    where another downstream trace may have come of it. `reason` also
     says why a trace stands alone, where that is known. `seen[i]` is trace i with its blocks. `begins_at`: the
     place in the body (bytes) at which all traces begin, where the first part of one is not there any more.
     """
@@ -163,14 +169,17 @@ def _linked(sides: Sequence[Side], clocks: Clocks) -> list[_Link]:
     links: list[_Link] = []
     fed: set[int] = set()
     taken: set[int] = set()
+    beaten: set[int] = set()  # those that another was preferred to, which may have been an error
     for stages, slacks in _SEARCHES:
         for down, up in combinations(order, 2):
             for slack, (need, match) in product(slacks, stages):
                 downs = [side for side in by_tap[down] if id(side) not in fed]
                 ups = [side for side in by_tap[up] if id(side) not in taken]
-                for link in _stage(ups, downs, need, match, slack, clocks):
+                for link in _stage(ups, downs, need, match, slack, clocks, beaten):
                     if link.others and stages in (BESIDE_STAGES, MUTE_STAGES):
                         continue
+                    if id(link.down) in beaten and not link.others:
+                        link = replace(link, others=(link.up,), why=_CONTESTED)
                     links.append(link)
                     fed.add(id(link.down))
                     taken.add(id(link.up))
@@ -178,9 +187,15 @@ def _linked(sides: Sequence[Side], clocks: Clocks) -> list[_Link]:
 
 
 def _stage(
-    ups: Sequence[Side], downs: Sequence[Side], need: Need, match: Match, slack: int, clocks: Clocks
+    ups: Sequence[Side],
+    downs: Sequence[Side],
+    need: Need,
+    match: Match,
+    slack: int,
+    clocks: Clocks,
+    beaten: set[int],
 ) -> list[_Link]:
-    """Pairs between two taps at one level of sureness."""
+    """Pairs between two taps at one level of sureness; those that got nothing are added to `beaten`."""
     if not ups or not downs:
         return []
     candidates: dict[int, list[Side]] = {}
@@ -192,10 +207,13 @@ def _stage(
         fit = [up for up in nominees if _fits(up, down, match, clocks.error(up.trace, down.trace) + slack)]
         if fit:
             candidates[id(down)] = fit
-    return [
+    links = [
         _Link(up, down, match, least_delay(up, down, match), others, why)
         for up, down, others, why in _settled(candidates, by_id, match)
     ]
+    if any(link.others for link in links):
+        beaten |= candidates.keys() - {id(link.down) for link in links}
+    return links
 
 
 def _fits(up: Side, down: Side, match: Match, error: int) -> bool:
@@ -277,13 +295,53 @@ def _settled(
         for up in ups:
             seekers[up].add(down)
     queue = list(open_ups)
+    steps = _Steps(by_id)
     while queue:
-        down = queue.pop()
-        found = _only(down, open_ups, seekers, by_id, match)
-        if found is not None:
-            queue += _take(down, found, open_ups, seekers)
-            yield by_id[found], by_id[down], (), ""
+        while queue:
+            down = queue.pop()
+            found = _only(down, open_ups, seekers, by_id, match)
+            if found is not None:
+                queue += _take(down, found, open_ups, seekers)
+                yield by_id[found], by_id[down], (), ""
+        in_step = steps.pair(open_ups, seekers) if match >= Match.PREFIX else None
+        if in_step:
+            queue += _take(*in_step, open_ups, seekers)
+            yield by_id[in_step[1]], by_id[in_step[0]], (), ""
     yield from _in_time_order(open_ups, seekers, by_id)
+
+
+class _Steps:
+    """Tells traces with the same bytes apart by when their blocks came."""
+
+    def __init__(self, by_id: dict[int, Side]) -> None:
+        self._by_id = by_id
+        self._known: dict[tuple[int, int], int | None] = {}
+
+    def pair(self, open_ups: dict[int, set[int]], seekers: dict[int, set[int]]) -> tuple[int, int] | None:
+        """A downstream and an upstream trace that are in step, while neither is with any other."""
+        rivals = {up: [down for down in downs if down in open_ups] for up, downs in seekers.items()}
+        if sum(map(len, open_ups.values())) > STEP_PAIRS:
+            return None
+        for down, ups in open_ups.items():
+            for up in ups:
+                others = [(down, other) for other in ups if other != up]
+                others += [(other, up) for other in rivals.get(up, ()) if other != down]
+                if others and self._in_step(down, up) and all(self._out_of_step(*other) for other in others):
+                    return down, up
+        return None
+
+    def _in_step(self, down: int, up: int) -> bool:
+        apart = self._apart(down, up)
+        return apart is not None and apart <= IN_STEP
+
+    def _out_of_step(self, down: int, up: int) -> bool:
+        apart = self._apart(down, up)
+        return apart is not None and apart >= OUT_OF_STEP
+
+    def _apart(self, down: int, up: int) -> int | None:
+        if (down, up) not in self._known:
+            self._known[down, up] = rhythm(self._by_id[up], self._by_id[down])
+        return self._known[down, up]
 
 
 def _only(
@@ -343,7 +401,7 @@ def _in_time_order(
 
 def _ambiguity(ups: Sequence[Side]) -> str:
     if len(ups) == 1:
-        return "several requests side by side fit the same upstream request"
+        return _CONTESTED
     return (
         f"{len(ups)} like requests ran side by side at {ups[0].trace.tap}, and bytes and times fit more "
         f"than one of them"

@@ -26,6 +26,10 @@ from sse_tap.trace.records import MS, Trace, header_value
 SIDE_BY_SIDE = 50 * MS
 FEW_BLOCKS = 3  # that an application may have sent before it had any text: a greeting, an id, a comment
 EARLY = 500 * MS  # by which text that came out before it went in is surely another text
+# Blocks that came as evenly as this after those of one stream, and not after those of another, are of the
+# one: a hop does not make up another stream's rhythm.
+IN_STEP, OUT_OF_STEP = 5 * MS, 50 * MS
+FEW_IN_STEP = 5  # blocks, at least
 _PLACES, _PLACE, _SHORT_PLACE = 4, 24, 8  # of a text that are looked up in the other, and characters of each
 BLOCK_SHARE = 0.5  # of the shorter stream's blocks must be in the other for two streams to be alike
 
@@ -104,6 +108,11 @@ class Side:
         self.cut = end is None or end.reason != "complete"
 
     @property
+    def unreadable(self) -> bool:
+        """Whether bytes came, and none of them could be decoded."""
+        return not self.seen.data and self.trace.chunks.nbytes > 0
+
+    @property
     def mute(self) -> bool:
         """Whether no text has come."""
         return not self.seen.text.text
@@ -137,7 +146,7 @@ def agrees(up: Side, down: Side, match: Match) -> bool:
         case Match.PREFIX:
             sent, came = up.seen.data, down.seen.data
             size = min(len(sent), len(came))
-            return sent[:size] == came[:size]
+            return sent[:size] == came[:size] and not (up.unreadable or down.unreadable)
         case Match.SIMILAR:
             return _share(up.raws, down.raws) >= BLOCK_SHARE or _share(up.told, down.told) >= BLOCK_SHARE
         case Match.TIME:
@@ -227,6 +236,12 @@ def least_delay(up: Side, down: Side, match: Match) -> int:
         delay = min(map(sub, down.seen.blocks.times, up.seen.blocks.times), default=None)
         found += [] if delay is None else [delay + gap]
     return min(found, default=max(down.end - up.begin, 0))
+
+
+def rhythm(up: Side, down: Side) -> int | None:
+    """By how much (ns) the delays of the blocks of both differ at most; None of too few to tell."""
+    gaps = [*map(sub, down.seen.blocks.times, up.seen.blocks.times)]
+    return max(gaps) - min(gaps) if len(gaps) >= FEW_IN_STEP else None
 
 
 def possible(up: Side, down: Side, match: Match, error: int) -> bool:

@@ -151,7 +151,8 @@ def judge_hop(
     if hop.answer:  # which of several like requests it was makes no odds
         return judged(hop, stream, up)
     others = stream.others[up][:MOST_OTHERS] if up < len(stream.others) else ()
-    if any(hop_of(stream, up, other, min_hold=min_hold).verdict != hop.verdict for other in others):
+    contested = hop.flagged and others == (stream.seen[up],)  # it may have led to another request's answer
+    if contested or any(hop_of(stream, up, o, min_hold=min_hold).verdict != hop.verdict for o in others):
         hop = replace(hop, verdict=Verdict.INCONCLUSIVE, why=f"ambiguous: {stream.reason}", proof="")
     return judged(hop, stream, up)
 

@@ -436,3 +436,48 @@ def test_text_that_came_out_before_it_went_in_is_of_another_stream() -> None:
     streams = group([*quick, *late])
     assert shape(streams) == [["late-model", "late-app"], ["quick-model", "quick-app"]]
     assert not any(stream.ambiguous for stream in streams)
+
+
+def _at(*times: float) -> list[tuple[float, bytes]]:
+    return [(ms, event(f"word {k}")) for k, ms in enumerate(times)]
+
+
+STEADY, UNSTEADY = _at(100, 200, 300, 400, 500, 600), _at(100, 250, 400, 550, 700, 850)
+
+
+def test_the_same_bytes_at_the_same_time_are_told_apart_by_their_rhythm() -> None:
+    """Two clients asked the same; the one left when it had six of seven blocks."""
+    down, up = pair("left", UNSTEADY)
+    up = build.trace("origin", [*UNSTEADY, *_at(1000)], origin_ms=0.2, id="left-up")
+    streams = group([down, up, *pair("stayed", STEADY, at=3)])
+    assert shape(streams) == [["left-up", "left-down"], ["stayed-up", "stayed-down"]]
+    assert not any(stream.ambiguous for stream in streams)
+
+
+def test_in_either_order_of_their_requests() -> None:
+    for at in (-30, -3, 3, 30):
+        streams = group([*pair("a", UNSTEADY), *pair("b", STEADY, at=at)])
+        assert shape(streams) == [["a-up", "a-down"], ["b-up", "b-down"]]
+        assert not any(stream.ambiguous for stream in streams)
+
+
+def test_where_the_rhythm_is_the_same_it_is_not_decided() -> None:
+    twin = pair("b", STEADY, at=-3, delay=5)[0]
+    streams = group([*pair("a", STEADY), twin])
+    assert sum(stream.ambiguous for stream in streams) == 1
+
+
+def test_who_lost_a_contest_and_is_paired_by_less_is_in_doubt() -> None:
+    """Two with the same bytes came of the one there is; what is left may have come of it as well."""
+    down, up = pair("a", STEADY)
+    twin = pair("b", STEADY, at=-3, delay=5)[0]
+    more = build.trace("origin", [*STEADY, *_at(1000)], origin_ms=0.1, id="c-up")
+    streams = group([down, up, twin, more])
+    assert [stream.ambiguous for stream in streams if len(stream.traces) == 2] == [True, True]
+
+
+def test_a_body_that_cannot_be_read_is_no_beginning_of_any() -> None:
+    gzip = (*build.SSE, ("content-encoding", "gzip"))
+    unread = build.trace("edge", STEADY, headers=gzip, response_ms=1.5, id="unread-down")
+    streams = group([unread, pair("a", STEADY, at=3)[1]])
+    assert all(stream.matches in ((), (Match.NONE,)) for stream in streams)

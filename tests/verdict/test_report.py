@@ -169,6 +169,24 @@ def test_nobody_is_blamed_for_an_end_that_only_one_of_two_pairings_shows() -> No
     assert [one.hops[0].hop.verdict for one in found.streams] == [Verdict.INCONCLUSIVE] * 2
 
 
+def test_nobody_is_blamed_where_another_may_have_come_of_the_same() -> None:
+    """Two of the same bytes, one trace upstream: the other's is missing, and it may be either's."""
+    sent = [(100.0 * i, event("same")) for i in range(1, 11)]
+    up = build.trace("origin", sent, origin_ms=1, id="u")
+    for ends in ([1100, 1100], [1100, None], [None, 1100]):
+        downs = [
+            build.trace(
+                "edge",
+                [(t + 2 if end is None else end, data) for t, data in sent],
+                origin_ms=i / 100,
+                id=f"d{i}",
+            )
+            for i, end in enumerate(ends)
+        ]
+        hops = [judged.hop for one in report(up, *downs).streams for judged in one.hops]
+        assert [hop.verdict for hop in hops] == [Verdict.INCONCLUSIVE if None not in ends else Verdict.CLEAN]
+
+
 def test_the_min_hold_is_the_callers() -> None:
     sent = [(19 * i, event(str(i))) for i in range(1, 61)]
     came = [(19 * (i + i % 2) + 0.5, event(str(i))) for i in range(1, 61)]
