@@ -29,6 +29,7 @@ from sse_tap.pairing.likeness import (
     agrees,
     in_order,
     least_delay,
+    longest_delay,
     possible,
     rewriting_strain,
     rhythm,
@@ -284,7 +285,7 @@ def _labels(side: Side, need: Need, match: Match) -> list[Hashable]:
 def _settled(
     candidates: dict[int, list[Side]], by_id: dict[int, Side], match: Match
 ) -> Iterator[tuple[Side, Side, tuple[Side, ...], str]]:
-    """Pair what can be paired in one way only (down, up); the rest in order of time, marked with its others.
+    """Pair what can be paired in one way only (down, up); the rest as is likely, marked with its others.
 
     A bipartite graph with one perfect matching always has a node with one neighbour, so taking such nodes
     again and again finds the one way, if there is one.
@@ -307,7 +308,7 @@ def _settled(
         if in_step:
             queue += _take(*in_step, open_ups, seekers)
             yield by_id[in_step[1]], by_id[in_step[0]], (), ""
-    yield from _in_time_order(open_ups, seekers, by_id)
+    yield from _most_likely(open_ups, seekers, by_id, match)
 
 
 class _Steps:
@@ -385,18 +386,26 @@ def _take(down: int, up: int, open_ups: dict[int, set[int]], seekers: dict[int, 
     return [rival for rival in set(touched) if rival in open_ups]
 
 
-def _in_time_order(
-    open_ups: dict[int, set[int]], seekers: dict[int, set[int]], by_id: dict[int, Side]
+def _most_likely(
+    open_ups: dict[int, set[int]], seekers: dict[int, set[int]], by_id: dict[int, Side], match: Match
 ) -> Iterator[tuple[Side, Side, tuple[Side, ...], str]]:
-    """Pair what is left, the first request with the first: possible, not proved."""
-    for down in sorted((d for d in open_ups if open_ups[d]), key=lambda down: by_id[down].begin):
-        ups = sorted((by_id[up] for up in open_ups[down]), key=lambda up: up.begin)
-        free = [up for up in ups if id(up) in seekers]
-        if not free:
+    """Pair what is left, the least held first, else the first requests: possible, not proved."""
+    pairs = [(by_id[down], by_id[up]) for down, ups in open_ups.items() for up in ups]
+    by_hold = match >= Match.PREFIX and len(pairs) <= STEP_PAIRS
+
+    def order(pair: tuple[Side, Side]) -> tuple[int, int, int]:
+        down, up = pair
+        return longest_delay(up, down) if by_hold else 0, down.begin, up.begin
+
+    done: set[int] = set()
+    for down, up in sorted(pairs, key=order):
+        if id(down) in done or id(up) not in seekers:
             continue
-        seekers.pop(id(free[0]))
-        others = tuple(islice((up for up in ups if up is not free[0]), VOTES))
-        yield free[0], by_id[down], others or (free[0],), _ambiguity(ups)
+        done.add(id(down))
+        seekers.pop(id(up))
+        ups = sorted((by_id[each] for each in open_ups[id(down)]), key=lambda each: each.begin)
+        others = tuple(islice((each for each in ups if each is not up), VOTES))
+        yield up, down, others or (up,), _ambiguity(ups)
 
 
 def _ambiguity(ups: Sequence[Side]) -> str:

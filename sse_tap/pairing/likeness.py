@@ -238,6 +238,12 @@ def least_delay(up: Side, down: Side, match: Match) -> int:
     return min(found, default=max(down.end - up.begin, 0))
 
 
+def longest_delay(up: Side, down: Side) -> int:
+    """The longest time (ns) a block took from up to down, of those that both have."""
+    gap = down.zero - up.zero
+    return max(map(sub, down.seen.blocks.times, up.seen.blocks.times), default=0) + gap
+
+
 def rhythm(up: Side, down: Side) -> int | None:
     """By how much (ns) the delays of the blocks of both differ at most; None of too few to tell."""
     gaps = [*map(sub, down.seen.blocks.times, up.seen.blocks.times)]

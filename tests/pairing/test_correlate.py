@@ -481,3 +481,10 @@ def test_a_body_that_cannot_be_read_is_no_beginning_of_any() -> None:
     unread = build.trace("edge", STEADY, headers=gzip, response_ms=1.5, id="unread-down")
     streams = group([unread, pair("a", STEADY, at=3)[1]])
     assert all(stream.matches in ((), (Match.NONE,)) for stream in streams)
+
+
+def test_of_what_cannot_be_decided_the_least_held_is_taken() -> None:
+    """One whose own upstream trace is missing came as evenly, and seconds later."""
+    late = pair("late", STEADY, at=-3, delay=3000)[0]
+    streams = group([late, *pair("own", STEADY)])
+    assert shape(streams) == [["late-down"], ["own-up", "own-down"]]
