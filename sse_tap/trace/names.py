@@ -92,16 +92,16 @@ def _cas(value: str) -> bool:
     return _grant(value) or bool(_CAS_TICKET.fullmatch(value))
 
 
-def _digits(value: str) -> bool:
-    return bool(_DIGITS.fullmatch(value))
+def _pin(value: str) -> bool:
+    return _grant(value) or bool(_DIGITS.fullmatch(value))
 
 
 _SHAPES: dict[str, Callable[[str], bool]] = {
     "code": _grant,
     "usercode": _grant,
     "ticket": _cas,
-    "pin": _digits,
-    "userpin": _digits,
+    "pin": _pin,
+    "userpin": _pin,
 }
 
 

@@ -68,6 +68,7 @@ def test_some_names_are_secret_in_a_query_or_form(name: str) -> None:
         ("Code", "550e8400-e29b-41d4-a716-446655440000"),
         ("ticket", "ST-1-abc"),
         ("pin", "1234"),
+        ("pin", "Zq036xK9vLw3TtRr"),
     ],
 )
 def test_in_json_the_value_tells(name: str, value: str) -> None:
