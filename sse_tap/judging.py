@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,11 +20,17 @@ from sse_tap.trace.file import TraceError, read_trace
 from sse_tap.trace.parts import joined
 from sse_tap.trace.records import Trace
 from sse_tap.util.child import behave
-from sse_tap.util.text import duration, plural, visible
+from sse_tap.util.text import duration, plural, size, visible
 from sse_tap.util.urls import path_of
 from sse_tap.verdict.report import StreamReport, report_on
 
-_WAIT = 2.0  # seconds the judge waits for the writer to finish a trace
+MAX_TRACE = 80 << 20
+"""Bytes of a trace's file: of one in parts the latest that are no more than that are judged."""
+
+MAX_AT_ONCE = 256 << 20
+"""Bytes of traces that are read together: it takes twice as much memory, and a bit."""
+
+_WAIT = 2.0  # seconds the judge waits for the writer to finish the traces
 _REMEMBERED = 32  # traces that stood alone
 
 
@@ -43,7 +50,23 @@ class Judge:
 
     def judged(self, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
         """For each stream of these finished traces its paths, a line for people, and the worst verdict."""
-        fresh = joined(trace for path in paths if (trace := _finished(path)) is not None)
+        deadline = time.monotonic() + _WAIT
+        batch: list[Trace] = []
+        held = 0
+        for parts in _by_trace(paths):
+            latest, length = _latest(parts, deadline)
+            if length and not latest:
+                yield _too_large(parts, length)
+                continue
+            if batch and held + length > MAX_AT_ONCE:
+                yield from self._judged_together(batch)
+                batch, held = [], 0
+            batch += [trace for path in latest if (trace := _finished(path, deadline)) is not None]
+            held += length
+        yield from self._judged_together(batch)
+
+    def _judged_together(self, traces: Sequence[Trace]) -> Iterator[dict[str, Any]]:
+        fresh = joined(traces)
         known = {trace.source for trace in fresh}
         for report in report_on([Seen(trace) for trace in [*fresh, *self._beside(fresh)]]).streams:
             traces = report.stream.traces
@@ -82,9 +105,52 @@ def _read(path: Path) -> Trace | None:
     return None
 
 
-def _finished(path: Path) -> Trace | None:
+def _by_trace(paths: Sequence[Path]) -> list[list[Path]]:
+    """The files of each trace, in the order of their parts; those that began together stand together."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(paths):
+        found[re.sub(r"_\d+(?=\.)", "", path.name)].append(path)
+    return list(found.values())
+
+
+def _latest(parts: Sequence[Path], deadline: float) -> tuple[list[Path], int]:
+    """The latest files that are there and not too much, and their bytes; none, and how many, if all are."""
+    found: list[Path] = []
+    total = 0
+    for path in reversed(parts):
+        length = _size(path)
+        while length is None and not found and time.monotonic() < deadline:  # not begun to be written
+            time.sleep(0.02)
+            length = _size(path)
+        if length is None:
+            break  # removed, and those before with it
+        if total + length > MAX_TRACE:
+            return found[::-1], total or length
+        found.append(path)
+        total += length
+    return found[::-1], total
+
+
+def _size(path: Path) -> int | None:
+    with suppress(OSError):
+        return path.stat().st_size
+    return None
+
+
+def _too_large(parts: Sequence[Path], much: int) -> dict[str, Any]:
+    """What is said of a trace that is too large to be judged beside the streams that run."""
+    name = parts[-1].name
+    text = f"{name}: {size(much)} are too much to be judged while recording: sse-tap hops judges them"
+    return {
+        "paths": [str(path) for path in parts],
+        "text": visible(text),
+        "verdict": "inconclusive",
+        "flagged": False,
+    }
+
+
+def _finished(path: Path, deadline: float) -> Trace | None:
     """The trace, once its end is written; as far as it is where that takes too long; None if unreadable."""
-    deadline = time.monotonic() + _WAIT
     while True:
         trace = _read(path)
         if (trace and trace.end) or time.monotonic() > deadline:
@@ -101,7 +167,7 @@ def line_of(report: StreamReport) -> str:
     parts = [
         f"{method} {path}",
         str(trace.response.status if trace.response else "?"),
-        plural(len(down.blocks), "block"),
+        ("the last " if trace.header.before_chunks else "") + plural(len(down.blocks), "block"),
         duration(finish_of(trace)),
         trace.end.reason if trace.end else "cut off",
     ]

@@ -71,7 +71,7 @@ def declare(loader: Loader) -> None:
     loader.add_option(
         "sse_tap_roll",
         int,
-        1024,
+        64,
         "Go on in another file when a trace is larger (MiB), or after a day; 0: one file, however large.",
     )
     loader.add_option(
