@@ -297,7 +297,7 @@ def _settled(
             seekers[up].add(down)
     queue = list(open_ups)
     steps = _Steps(by_id)
-    while queue:
+    while True:
         while queue:
             down = queue.pop()
             found = _only(down, open_ups, seekers, by_id, match)
@@ -305,9 +305,10 @@ def _settled(
                 queue += _take(down, found, open_ups, seekers)
                 yield by_id[found], by_id[down], (), ""
         in_step = steps.pair(open_ups, seekers) if match >= Match.PREFIX else None
-        if in_step:
-            queue += _take(*in_step, open_ups, seekers)
-            yield by_id[in_step[1]], by_id[in_step[0]], (), ""
+        if in_step is None:
+            break
+        queue += _take(*in_step, open_ups, seekers)
+        yield by_id[in_step[1]], by_id[in_step[0]], (), ""
     yield from _most_likely(open_ups, seekers, by_id, match)
 
 
