@@ -25,7 +25,8 @@ from sse_tap.blocks.content import is_done, text_of
 from sse_tap.blocks.decoding import Decoder
 from sse_tap.blocks.ndjson import NDJSON_TYPES, Line
 from sse_tap.blocks.sse import Block, Event, SSEParser
-from sse_tap.trace.records import MS, Trace
+from sse_tap.trace.parts import beginning_of
+from sse_tap.trace.records import MS, Lost, Trace
 
 
 class Kind(IntEnum):
@@ -477,8 +478,29 @@ def silence_of(trace: Trace) -> tuple[int, int]:
     marks.extend(trace.chunks.times)
     marks.extend([trace.end.t] if trace.end else [])
     gaps = array("q", map(sub, marks[1:], marks))
+    if trace.lost or is_headless(trace):
+        gaps = array("q", (silent_until(trace, a, b) - a for a, b in pairwise(marks)))
     longest = max(gaps, default=0)
     return (longest, marks[gaps.index(longest)]) if longest > 0 else (0, 0)
+
+
+def is_headless(trace: Trace) -> bool:
+    """Whether the beginning of the body is not there: the first part of the trace has been removed."""
+    return trace.header.before_chunks > 0
+
+
+def silent_until(trace: Trace, since: int, until: int) -> int:
+    """Until when (ns) nothing passed for sure, between two moments between which nothing was recorded."""
+    if is_headless(trace) and (not len(trace.chunks) or since < trace.chunks.times[0]):
+        return since
+    index = bisect_left(trace.lost, since, key=_t)
+    if index < len(trace.lost) and trace.lost[index] is beginning_of(trace):
+        index += 1  # that was before the first chunk
+    return min(trace.lost[index].t, until) if index < len(trace.lost) else until
+
+
+def _t(lost: Lost) -> int:
+    return lost.t
 
 
 def start_of(trace: Trace) -> int:
@@ -531,11 +553,12 @@ def summary(trace: Trace, blocks: Blocks | None = None) -> Summary:
     begin, kinds = start_of(trace), blocks.kinds
     silence, silent_from = silence_of(trace)
     content = [t for t, kind in zip(blocks.times, kinds, strict=True) if kind == Kind.CONTENT]
+    headless = is_headless(trace)  # then nobody knows what was the first
     gaps = sorted((b - a) / MS for a, b in pairwise(content))
     return Summary(
         ttfb_ms=(trace.response.t - begin) / MS if trace.response else None,
-        ttfe_ms=first_ms(blocks, blocks.shapes, DATA_KINDS, begin),
-        ttft_ms=(content[0] - begin) / MS if content else None,
+        ttfe_ms=None if headless else first_ms(blocks, blocks.shapes, DATA_KINDS, begin),
+        ttft_ms=(content[0] - begin) / MS if content and not headless else None,
         duration_ms=(finish_of(trace) - begin) / MS,
         longest_silence_ms=silence / MS,
         longest_silence_at_ms=(silent_from - begin) / MS if silence else 0.0,

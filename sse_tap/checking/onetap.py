@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from sse_tap.blocks.timing import Kind, finish_of, left_at, silence_of
+from sse_tap.blocks.timing import Kind, finish_of, is_headless, left_at, silence_of, silent_until
 from sse_tap.checking.case import Answer, Case, at_most, either, failed, passed, skipped
 from sse_tap.checking.values import Count, Interval, Words
 from sse_tap.util.text import duration, glimpse, plural, size
@@ -74,6 +74,9 @@ def _upstream(case: Case, text: str) -> str:
     return f"; it was at {', '.join(had)}" if had else ""
 
 
+_HEADLESS = "the beginning of the trace is not there: its first part was removed"
+
+
 def max_silence(case: Case, limit: int) -> Answer:
     """The longest time without a byte after the headers."""
     if case.trace.response is None:
@@ -89,7 +92,8 @@ def max_data_silence(case: Case, limit: int) -> Answer:
     if trace.response is None:
         return failed("no response came")
     marks = [trace.response.t, *(times[i] for i in data_of(case.seen.blocks)), finish_of(trace)]
-    longest, since = max((b - a, a) for a, b in pairwise(marks))
+    gaps = [(silent_until(trace, a, b) - a, a) for a, b in pairwise(marks)]
+    longest, since = max(gaps)
     return at_most(longest, limit, case.late(since + longest), f"after {duration(since - case.begin)}")
 
 
@@ -110,12 +114,16 @@ def max_ttfb(case: Case, limit: int) -> Answer:
 
 def max_ttfe(case: Case, limit: int) -> Answer:
     """Time to the first event."""
+    if is_headless(case.trace):
+        return failed(_HEADLESS)
     first = next((case.seen.blocks.times[i] for i in data_of(case.seen.blocks)), None)
     return _time(case, first, limit, "no event came")
 
 
 def max_ttft(case: Case, limit: int) -> Answer:
     """Time to the first event with text of a model."""
+    if is_headless(case.trace):
+        return failed(_HEADLESS)
     blocks = case.seen.blocks
     first = next(
         (t for t, kind in zip(blocks.times, blocks.kinds, strict=True) if kind == Kind.CONTENT), None

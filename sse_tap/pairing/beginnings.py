@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from sse_tap.blocks.timing import Seen, finish_of, start_of
 from sse_tap.pairing.clocks import Clocks
 from sse_tap.pairing.likeness import request_ids
-from sse_tap.trace.records import Chunks, Lost, Trace
+from sse_tap.trace.parts import beginning_of
+from sse_tap.trace.records import Chunks, Trace
 
 # Bytes at the same place that no two streams share by chance, where nothing of their requests tells.
 SURELY = 1024
@@ -36,7 +37,7 @@ def level(seen: Sequence[Seen], clocks: Clocks) -> list[Seen]:
             place = max(_begins(now[a].trace), _begins(now[b].trace))
             if place and _same_stream(now[a], now[b], place, clocks):
                 for index in (a, b):
-                    if _begins(now[index].trace) < place or _beginning(now[index].trace):
+                    if _begins(now[index].trace) < place or beginning_of(now[index].trace):
                         now[index] = Seen(_from(now[index].trace, place))
                         changed = True
     return now
@@ -44,7 +45,7 @@ def level(seen: Sequence[Seen], clocks: Clocks) -> list[Seen]:
 
 def leveled_at(trace: Trace) -> int:
     """Where in the body (bytes) a trace begins that was made level; 0 of any other."""
-    return 0 if _beginning(trace) else trace.header.before_bytes
+    return 0 if beginning_of(trace) else trace.header.before_bytes
 
 
 def _begins(trace: Trace) -> int:
@@ -85,15 +86,6 @@ def _target(trace: Trace) -> tuple[str, str] | None:
         return trace.request.method, trace.request.url
 
 
-def _beginning(trace: Trace) -> Lost | None:
-    """The loss that stands for the parts before."""
-    header = trace.header
-    for lost in trace.lost:
-        if (lost.chunks, lost.bytes) == (header.before_chunks, header.before_bytes):
-            return lost
-    return None
-
-
 def _from(trace: Trace, place: int) -> Trace:
     """The trace from a place in the body on (bytes), as if nothing had been before."""
     columns, skip = trace.chunks, place - _begins(trace)
@@ -104,7 +96,7 @@ def _from(trace: Trace, place: int) -> Trace:
         start = columns.ends[index - 1] if index else 0
         data = chunk.data[max(skip - start, 0) :]
         chunks.append(chunk.t, chunk.read, data, chunk.queued, chunk.handed)
-    gone = _beginning(trace)
+    gone = beginning_of(trace)
     before = trace.header.before_chunks + first
     return replace(
         trace,

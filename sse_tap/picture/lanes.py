@@ -7,13 +7,15 @@ to cells, `cells_of` says what happened in every cell of a lane. Times are nanos
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from itertools import pairwise
 
-from sse_tap.blocks.timing import Blocks, Kind, blocks_of, body_problems, finish_of, start_of
+from sse_tap.blocks.timing import Blocks, Kind, blocks_of, body_problems, finish_of, is_headless, start_of
 from sse_tap.pairing.clocks import shares_clock
+from sse_tap.trace.parts import beginning_of
 from sse_tap.trace.records import Lag, Lost, Trace
 from sse_tap.util.text import duration
 
@@ -212,7 +214,7 @@ def lane_of(trace: Trace, offset: int = 0, blocks: Blocks | None = None) -> Lane
         reads=blocks.reads,
         kinds=blocks.kinds,
         parts=_shift(parts, offset),
-        lost=tuple(replace(lost, t=_clamp(lost.t + offset)) for lost in trace.lost),
+        lost=tuple(replace(lost, t=_clamp(lost.t + offset)) for lost in _losses(trace)),
         lags=tuple(replace(lag, t=_clamp(lag.t + offset)) for lag in trace.lags),
         queued=_queued(trace, offset),
         problems=(*trace.problems, *body_problems(blocks)),
@@ -221,6 +223,17 @@ def lane_of(trace: Trace, offset: int = 0, blocks: Blocks | None = None) -> Lane
         offset=offset,
         exact=trace.header.stamps == "kernel",
     )
+
+
+def _losses(trace: Trace) -> Sequence[Lost]:
+    """What is not there, in order of time; the first parts of a trace from its head on."""
+    header = trace.header
+    if not is_headless(trace):
+        return trace.lost
+    t = trace.response.t if trace.response else start_of(trace)
+    gone = beginning_of(trace)
+    rest = [lost for lost in trace.lost if lost is not gone]
+    return [Lost(t, header.before_chunks, header.before_bytes), *rest]
 
 
 def _queued(trace: Trace, offset: int) -> tuple[int, int] | None:
@@ -420,7 +433,8 @@ def _tallies(lane: Lane, scale: Scale, tall: frozenset[int]) -> dict[int, _Tally
 
 def silences(lane: Lane, span: int) -> list[tuple[int, int]]:
     """(begin, end) of the gaps worth marking, after the response headers, in order of time."""
-    gaps = [(a, b) for a, b in pairwise(_activity(lane)) if b > a]
+    gaps = [(a, _silent_until(lane, a, b)) for a, b in pairwise(_activity(lane))]
+    gaps = [(a, b) for a, b in gaps if b > a]
     if not gaps:
         return []
     usual = sorted(b - a for a, b in gaps)[len(gaps) // 2]
@@ -430,6 +444,12 @@ def silences(lane: Lane, span: int) -> list[tuple[int, int]]:
         for a, b in gaps
         if b - a >= span * SILENCE_SHARE or (b - a >= least and b - a >= STANDOUT * usual)
     ]
+
+
+def _silent_until(lane: Lane, since: int, until: int) -> int:
+    """Until when nothing passed for sure: what was lost passed, too."""
+    index = bisect_left(lane.lost, since, key=lambda lost: lost.t)
+    return min(lane.lost[index].t, until) if index < len(lane.lost) else until
 
 
 def waiting(lane: Lane) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from urllib.parse import parse_qsl
@@ -154,8 +154,14 @@ def choose(traces: Sequence[Trace], tap: str | None, like: str) -> list[Trace]:
         return chosen
     if len({trace.tap for trace in traces}) == 1:
         return list(traces)
-    kept = {id(trace) for stream in group(traces) for trace in _one_each(stream.traces, like)}
-    return [trace for trace in traces if id(trace) in kept]
+    kept = {_which(trace) for stream in group(traces) for trace in _one_each(stream.traces, like)}
+    return [trace for trace in traces if _which(trace) in kept]
+
+
+def _which(trace: Trace) -> Hashable:
+    """What tells a trace from others, also where it was cut to begin with another's."""
+    header = trace.header
+    return header.tap, header.id, header.clock.origin_ns, header.part, trace.source
 
 
 def _one_each(stream: Sequence[Trace], like: str) -> Iterable[Trace]:

@@ -14,6 +14,7 @@ from typing import Literal
 from sse_tap.blocks.decoding import Decoder
 from sse_tap.blocks.sse import Event, SSEParser
 from sse_tap.observe.messages import bodiless
+from sse_tap.trace.parts import begun_late
 from sse_tap.trace.records import MS, Headers, Trace, header_value
 
 type How = Literal["complete", "cut", "reset"]
@@ -77,8 +78,10 @@ type Transform = Callable[[Actions], Actions]
 def actions_of(trace: Trace) -> Actions:
     """The recorded stream as actions, boundaries and times untouched (ns since the request).
 
-    A trace without an end, or one that lost chunks, is `cut` where it stops being contiguous.
+    A trace without an end, or one that lost chunks, is `cut` where it stops being contiguous. One whose first
+    parts are gone begins with what is there.
     """
+    trace = begun_late(trace)
     origin = trace.request.t if trace.request else 0
     length = _contiguous(trace)
     reads = trace.chunks.reads

@@ -29,6 +29,32 @@ def joined(traces: Iterable[Trace]) -> list[Trace]:
     return [one if isinstance(one, Trace) else _whole(parts[one]) for one in found]
 
 
+def beginning_of(trace: Trace) -> Lost | None:
+    """The loss that stands for the first parts of a trace, where they are not there."""
+    header, lost = trace.header, trace.lost[0] if trace.lost else None
+    before = header.before_chunks, header.before_bytes
+    return lost if lost and before[0] and (lost.chunks, lost.bytes) == before else None
+
+
+def begun_late(trace: Trace) -> Trace:
+    """A trace without its first parts as if it had begun with what is there: that comes with the head."""
+    columns, gone = trace.chunks, beginning_of(trace)
+    if not trace.header.before_chunks or not len(columns):
+        return trace
+    early = max(columns.times[0] - _start(trace), 0)
+    moved = Chunks.of(
+        [replace(c, t=c.t - early, handed=c.handed and max(c.handed - early, 0)) for c in columns]
+    )
+    return replace(
+        trace,
+        header=replace(trace.header, before_chunks=0, before_bytes=0),
+        chunks=moved,
+        trailers=trace.trailers and replace(trace.trailers, t=max(trace.trailers.t - early, 0)),
+        lost=tuple(replace(lost, t=max(lost.t - early, 0)) for lost in trace.lost if lost is not gone),
+        end=trace.end and replace(trace.end, t=max(trace.end.t - early, 0)),
+    )
+
+
 def is_part(trace: Trace) -> bool:
     """Whether there are, or were, others before or after this one."""
     return trace.header.part > 1 or (trace.end is not None and trace.end.reason == CONTINUED)

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from sse_tap.blocks.timing import DATA_KINDS, Seen, finish_of, left_at, start_of
+from sse_tap.blocks.timing import (
+    DATA_KINDS,
+    Seen,
+    finish_of,
+    is_headless,
+    left_at,
+    silent_until,
+    start_of,
+)
+from sse_tap.trace.parts import beginning_of
 from sse_tap.trace.records import MS, Trace
 from sse_tap.util.text import duration
 from sse_tap.verdict.thresholds import (
@@ -133,9 +142,13 @@ def before(trace: Trace, t: int) -> Before:
     times = trace.chunks.times
     marks = [start_of(trace), *([trace.response.t] if trace.response and trace.response.t <= t else [])]
     came = times[: bisect_right(times, t)]
-    last = came[-1] if came else marks[-1]
+    lost = [one.t for one in trace.lost if one.t <= t and one is not beginning_of(trace)]
+    last = max([came[-1] if came else marks[-1], *lost[-1:]])
     body = [*marks[1:], *came]
-    gap = max((b - a for a, b in pairwise(body)), default=0)
+    if trace.lost or is_headless(trace):
+        gap = max((silent_until(trace, a, b) - a for a, b in pairwise(body)), default=0)
+    else:
+        gap = max((b - a for a, b in pairwise(body)), default=0)
     silence = max(t - last, 0)
     write = t - came[-2] if len(came) > 1 and silence <= AT_A_WRITE else 0
     return Before(silence, t - marks[0], gap, write if write <= BETWEEN_WRITES else 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from sse_tap.blocks.timing import Blocks
+from sse_tap.blocks.timing import Blocks, is_headless, silent_until
 from sse_tap.trace.records import MS, Trace
 from sse_tap.verdict.holds import Lags
 
@@ -46,5 +46,10 @@ class Scene:
         return self.trace.chunks.times[chunk] if ends else self.begin
 
     def sure(self, since: int, until: int) -> int:
-        """How long (ns) a silence was at least: what ended it was stamped as late as the tap ran."""
+        """How long (ns) a silence was at least: what ended it was stamped as late as the tap ran; none where
+        the record has not all that passed."""
+        if self.trace.lost or is_headless(self.trace):
+            known = silent_until(self.trace, since, until)
+            if known < until:
+                return known - since
         return until - since - (Lags(self.trace.lags).at(until) if self.trace.lags else 0)

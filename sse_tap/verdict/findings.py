@@ -14,6 +14,7 @@ from sse_tap.blocks.timing import (
     Blocks,
     Seen,
     finish_of,
+    is_headless,
     is_ndjson,
     left_at,
     reads_of,
@@ -224,7 +225,7 @@ def _whole(scene: Scene, bursts: Sequence[Burst]) -> str:
     count = len(scene.blocks) - bisect_left(scene.blocks.times, last.t)
     if count < 0.9 * len(scene.blocks) or last.t - scene.begin < WHOLE_WAIT:
         return ""
-    if finish_of(scene.trace) - last.t > WHOLE_WAIT:
+    if finish_of(scene.trace) - last.t > WHOLE_WAIT or is_headless(scene.trace):
         return ""
     waited = duration(last.t - scene.begin)
     return f"{count:,} of {plural(len(scene.blocks), 'block')} came together at the end, after {waited}"

@@ -99,7 +99,7 @@ def pushed_by_events(scene: Scene) -> list[tuple[int, int]]:
     """
     blocks, head = scene.blocks, scene.trace.response
     marks = [head.t if head else scene.begin, *blocks.times]
-    gaps = [b - a for a, b in pairwise(marks)]
+    gaps = [b - a if scene.sure(a, b) else 0 for a, b in pairwise(marks)]
     comments = [i for i, kind in enumerate(blocks.shapes) if kind == Kind.COMMENT]
     if not comments or not all(_pushed(blocks, i) and gaps[i] >= PUSHED_AFTER for i in comments):
         return []

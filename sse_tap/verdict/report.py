@@ -10,7 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sse_tap.blocks.timing import DATA_KINDS, Kind, Seen, finish_of, first_ms, reads_of, silence_of, start_of
+from sse_tap.blocks.timing import (
+    DATA_KINDS,
+    Kind,
+    Seen,
+    finish_of,
+    first_ms,
+    is_headless,
+    reads_of,
+    silence_of,
+    start_of,
+)
 from sse_tap.pairing.alignment import Relation
 from sse_tap.pairing.clocks import SAME_CLOCK, shares_clock
 from sse_tap.pairing.correlate import Progress, Stream, streams_of
@@ -369,7 +379,9 @@ def tap_json(seen: Seen) -> dict[str, Any]:
         "bytes": trace.chunks.nbytes,
         "status": trace.response.status if trace.response else None,
         "ttfb_ms": _rounded((trace.response.t - begin) / MS if trace.response else None),
-        "ttfe_ms": _rounded(first_ms(blocks, blocks.shapes, DATA_KINDS, begin)),
+        "ttfe_ms": _rounded(
+            None if is_headless(trace) else first_ms(blocks, blocks.shapes, DATA_KINDS, begin)
+        ),
         "duration_ms": _rounded((finish_of(trace) - begin) / MS),
         "longest_silence_ms": _rounded(silence_of(trace)[0] / MS),
         "end": trace.end.reason if trace.end else "",

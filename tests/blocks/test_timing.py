@@ -12,9 +12,19 @@ from hypothesis import strategies as st
 
 from sse_tap.blocks.ndjson import LineParser
 from sse_tap.blocks.sse import Comment, Event, Retry, SSEParser
-from sse_tap.blocks.timing import Kind, blocks_of, decode_body, percentile, scan_lines, scan_sse, summary
+from sse_tap.blocks.timing import (
+    Kind,
+    blocks_of,
+    decode_body,
+    percentile,
+    scan_lines,
+    scan_sse,
+    silence_of,
+    summary,
+)
 from sse_tap.trace.records import Chunk, Chunks, Header, Trace
-from tests.build import MS, SSE, trace
+from tests.build import MS, SSE, content, event, trace
+from tests.trace.test_parts import headless
 
 SHAPES = {Event: Kind.EVENT, Comment: Kind.COMMENT, Retry: Kind.RETRY}
 PIECES = [
@@ -175,3 +185,17 @@ def test_reads_are_counted_and_not_chunks() -> None:
 def test_percentile_is_the_nearest_rank(share: float, expected: int) -> None:
     assert percentile([1, 2, 3, 4], share) == expected
     assert percentile([], share) == 0.0
+
+
+def test_what_was_lost_was_no_silence() -> None:
+    pieces = [(100.0, event("a")), (5000.0, event("b")), (5100.0, event("c"))]
+    assert silence_of(trace("edge", pieces, lost=[(400.0, 3, 60)])) == (300 * MS, 100 * MS)
+    assert silence_of(trace("edge", pieces)) == (4900 * MS, 100 * MS)
+
+
+def test_what_was_removed_was_no_silence_and_nobody_knows_what_came_first() -> None:
+    gone = headless((90_000.0, content("a")), (90_200.0, content("b")))
+    assert silence_of(gone) == (200 * MS, 90_000 * MS)
+    figures = summary(gone)
+    assert (figures.ttfe_ms, figures.ttft_ms, figures.longest_silence_ms) == (None, None, 200.0)
+    assert figures.ttfb_ms == 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.build import DONE, comment, content, event
-from tests.checking.cases import EVERY_100, TICKS, alone, ask, met, moved, pair
+from tests.checking.cases import EVERY_100, TICKS, alone, ask, case, met, moved, pair
+from tests.trace.test_parts import headless
 
 
 def test_events_are_counted_without_the_closing_one() -> None:
@@ -114,3 +115,11 @@ def test_errors_are_those_of_the_findings() -> None:
     assert found.found.startswith("stream-error: ")
     broken = alone([(1, event("a")), (2, error)], reason="upstream-reset")
     assert "(and 1 more)" in ask(broken, "no-errors").found
+
+
+def test_of_a_trace_without_its_beginning_nobody_knows_what_came_first() -> None:
+    gone = headless((90_000.0, content("a")), (90_200.0, content("b")), end_ms=90_300)
+    for name in ("max-ttfe", "max-ttft"):
+        assert "its first part was removed" in ask(case(gone), name, "1h").found
+    assert met(case(gone), "max-silence", "1s")
+    assert met(case(gone), "max-data-silence", "1s")

@@ -115,3 +115,16 @@ def test_where_a_hop_changed_the_bytes_the_heads_alone_tell_the_order() -> None:
     (found,) = streams(*cut(tap("app"), [20])[1:], changed)
     assert [one.tap for one in found.traces] == ["app", "edge"]
     assert found.begins_at == 0
+
+
+def test_nothing_is_said_of_silences_that_nobody_saw() -> None:
+    """The time between the head and the first part that is there, hours at worst."""
+    day = 24 * 3600 * 1000.0
+    pieces = [(10.0 * n, event(str(n))) for n in range(1, 6)]
+    late = [(day + 100.0 * n, event(f"late {n}")) for n in range(30)]
+    up = trace("app", [*pieces, *late])
+    down = trace("edge", [(t + 1, data) for t, data in [*pieces, *late]])
+    parts = [one for whole in (up, down) for one in cut(whole, [5])[1:]]
+    (report,) = report_on([Seen(one) for one in joined(parts)]).streams
+    assert report.hops[0].hop.verdict == Verdict.CLEAN
+    assert {finding.kind for finding in report.findings} == {"later-part", "damaged"}

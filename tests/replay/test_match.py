@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from sse_tap.replay.match import Ask, Library, choose, same_query
+from sse_tap.trace.parts import joined
 from sse_tap.trace.records import Request, Trace
 from tests.build import event, trace
+from tests.trace.test_parts import cut
 
 JSON = (("content-type", "application/json"),)
 
@@ -153,3 +155,13 @@ def test_a_hop_that_makes_a_request_of_its_own_is_no_second_record_of_the_first(
 def test_a_tap_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(ValueError, match="there are edge, origin"):
         choose(stream_of_two_taps(0), "nginx", "origin")
+
+
+def test_a_stream_whose_first_part_one_tap_has_lost_is_chosen_all_the_same() -> None:
+    pieces = [(10.0 * n, event(f"number {n}")) for n in range(20)]
+    up = trace("origin", pieces, origin_ms=0.2)
+    late = cut(trace("edge", [(t + 1, data) for t, data in pieces]), [8])[1:]
+    found = joined([up, *late])
+    assert [one.tap for one in choose(found, None, "origin")] == ["origin"]
+    assert choose(found, None, "origin")[0] is up  # whole, as far as it is there
+    assert [one.tap for one in choose(found, None, "client")] == ["edge"]

@@ -22,7 +22,8 @@ from sse_tap.replay.schedule import (
     writes,
 )
 from sse_tap.trace.records import Headers, Trace, Trailers
-from tests.build import MS, SSE, trace
+from tests.build import MS, SSE, event, trace
+from tests.trace.test_parts import headless
 
 CHUNKED = (*SSE, ("transfer-encoding", "chunked"))
 THREE = [(10, b"a"), (10, b"b"), (30, b"c")]
@@ -232,3 +233,16 @@ def test_every_pace_conserves_bytes_and_order(
     assert body(actions) == built.chunks.body
     assert [action.t for action in actions] == sorted(action.t for action in actions)
     assert (type(actions[0]), type(actions[-1])) == (Head, Stop)
+
+
+def test_a_trace_without_its_first_part_begins_with_what_is_there() -> None:
+    gone = headless((90_000.0, event("a")), (90_200.0, event("b")), end_ms=90_300)
+    actions = [*actions_of(gone)]
+    assert [(type(one).__name__, one.t // MS) for one in actions] == [
+        ("Head", 1),
+        ("Piece", 1),
+        ("Piece", 201),
+        ("Stop", 301),
+    ]
+    assert isinstance(actions[-1], Stop)
+    assert actions[-1].how == "complete"

@@ -6,13 +6,14 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sse_tap.trace.file import encode, read_trace
-from sse_tap.trace.parts import is_part, joined
+from sse_tap.trace.parts import begun_late, is_part, joined
 from sse_tap.trace.records import CONTINUED, Chunk, Chunks, End, Header, Lost, Note, Trace
 from tests.build import event, records, trace
 
@@ -32,6 +33,14 @@ def cut(whole: Trace, places: Sequence[int]) -> list[Trace]:
         if stop == len(whole.chunks) and whole.end:
             end = replace(whole.end, chunks=len(chunks), bytes=chunks.nbytes)
         found.append(replace(whole, header=header, chunks=chunks, end=end))
+    return found
+
+
+def headless(*pieces: tuple[float, bytes], **more: Any) -> Trace:
+    """A trace of these pieces, whose first part, of five chunks, was removed."""
+    before = [(10.0 * n, event(str(n))) for n in range(1, 6)]
+    *_, last = cut(trace("edge", [*before, *pieces], **more), [5])
+    (found,) = joined([last])
     return found
 
 
@@ -132,3 +141,12 @@ def test_chunks_that_are_added_keep_what_they_were() -> None:
 def test_records_of_a_header_without_parts_say_nothing_of_them() -> None:
     header = Header("t", "i", "2026-11-22T13:40:11Z", WHOLE.header.clock)
     assert b"part" not in encode(header)
+
+
+def test_what_is_there_as_if_the_stream_had_begun_with_it() -> None:
+    late = begun_late(headless((90_000.0, event("a")), (90_200.0, event("b")), end_ms=90_300))
+    assert (late.lost, late.header.before_chunks) == ((), 0)
+    assert [t / 1e6 for t in late.chunks.times] == [1, 201]  # with the head
+    assert late.end
+    assert late.end.t == 301 * 1_000_000
+    assert begun_late(WHOLE) is WHOLE

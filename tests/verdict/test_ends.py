@@ -21,6 +21,7 @@ from sse_tap.verdict.ends import (
 )
 from tests import build
 from tests.build import DONE, comment, event
+from tests.trace.test_parts import headless
 
 PIECES = [(100 * i, event(str(i))) for i in range(1, 11)]
 S = 1_000 * MS
@@ -124,6 +125,16 @@ def test_a_wait_for_the_answer_is_no_silence_that_was_outlived() -> None:
     """A model that thinks for 4 s before its headers says nothing of what the hop lets pass in the body."""
     thought = build.trace("edge", [(4100, event("a"))], response_ms=4000)
     assert before(thought, 7200 * MS).idle
+
+
+def test_what_was_lost_or_removed_was_no_silence() -> None:
+    """A cut after it is none of an idle limit, and nothing was outlived."""
+    pieces = [(100, event("a")), (200, event("b"))]
+    assert before(build.trace("edge", pieces), 5200 * MS).silence == 5000 * MS
+    assert before(build.trace("edge", pieces, lost=[(4700, 3, 60)]), 5200 * MS).silence == 500 * MS
+    gone = headless((90_000.0, event("a")), (90_300.0, event("b")))
+    assert (before(gone, 93_300 * MS).silence, before(gone, 93_300 * MS).gap) == (3000 * MS, 300 * MS)
+    assert before(gone, 93_300 * MS).idle
 
 
 def test_what_came_before_in_words() -> None:
